@@ -1,0 +1,1 @@
+"""The node's control plane: desired state in, DMI out, twins kept."""

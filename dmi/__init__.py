@@ -1,0 +1,1 @@
+"""The Device Management Interface as a contract: protobufs, resources, values and errors."""

@@ -1,0 +1,143 @@
+"""Every error this project raises on purpose.
+
+DmiError
+├── ConfigError          bad file, setting or resource; a human must edit it
+├── ConversionError      a value does not fit the property's declared type
+│   └── OutOfRangeError  it fits the type, but not the declared minimum and maximum
+├── NotFoundError        no such device, model, property or method
+├── ConflictError        two owners of one name, or a stale version
+├── AccessDeniedError    write to a ReadOnly property, refused login, missing permission
+├── RefusedError         the device answered, and said no
+├── UnsupportedError     the peer or the driver does not have this ability
+└── UnavailableError     (retried) the other side cannot be reached now
+    ├── DeadlineError    (retried) it was reached, but answered too late
+    └── OverloadedError  (retried) it is there, but asks for fewer calls
+
+Each class carries its machine word and its number on the two wires; `dmi.status` does the mapping.
+"""
+
+from typing import ClassVar
+
+__all__ = [
+    "AccessDeniedError",
+    "ConfigError",
+    "ConflictError",
+    "ConversionError",
+    "DeadlineError",
+    "DmiError",
+    "NotFoundError",
+    "OutOfRangeError",
+    "OverloadedError",
+    "RefusedError",
+    "UnavailableError",
+    "UnsupportedError",
+]
+
+
+class DmiError(Exception):
+    """Base class of all.
+
+    Attributes:
+        retryable: Trying the same again later can succeed; drives backoff.
+        reason: One lower-case word for programs, stable across releases.
+        grpc_code: Number of the gRPC status that peers see.
+        http_status: Status that REST clients see.
+    """
+
+    retryable: ClassVar[bool] = False
+    reason: ClassVar[str] = "internal"
+    grpc_code: ClassVar[int] = 13
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, device: str | None = None) -> None:
+        super().__init__(f"{device}: {message}" if device else message)
+        self.message = message
+        self.device = device
+
+
+class ConfigError(DmiError):
+    """A file, a setting or a resource is wrong; it stays wrong until someone edits it."""
+
+    reason = "config"
+    grpc_code = 3
+    http_status = 422
+
+
+class ConversionError(DmiError):
+    """A value does not fit the property's declared type."""
+
+    reason = "conversion"
+    grpc_code = 3
+    http_status = 422
+
+
+class OutOfRangeError(ConversionError):
+    """A value lies outside the property's declared minimum and maximum."""
+
+    reason = "out_of_range"
+    grpc_code = 11
+
+
+class NotFoundError(DmiError):
+    """There is no such device, model, property or method."""
+
+    reason = "not_found"
+    grpc_code = 5
+    http_status = 404
+
+
+class ConflictError(DmiError):
+    """Two owners claim one name, or the change was made against an old version."""
+
+    reason = "conflict"
+    grpc_code = 10
+    http_status = 409
+
+
+class AccessDeniedError(DmiError):
+    """The property is ReadOnly, the login was refused, or permission is missing."""
+
+    reason = "access_denied"
+    grpc_code = 7
+    http_status = 403
+
+
+class RefusedError(DmiError):
+    """The device was reached and refused this request; asking again will not help."""
+
+    reason = "refused"
+    grpc_code = 9
+    http_status = 502
+
+
+class UnsupportedError(DmiError):
+    """The peer or the driver does not offer this ability."""
+
+    reason = "unsupported"
+    grpc_code = 12
+    http_status = 501
+
+
+class UnavailableError(DmiError):
+    """The other side cannot be reached now."""
+
+    retryable = True
+    reason = "unavailable"
+    grpc_code = 14
+    http_status = 503
+
+
+class DeadlineError(UnavailableError):
+    """The other side was reached, but answered too late or not at all."""
+
+    reason = "deadline"
+    grpc_code = 4
+    http_status = 504
+
+
+class OverloadedError(UnavailableError):
+    """The other side is there and asks for fewer calls."""
+
+    reason = "overloaded"
+    grpc_code = 8
+    http_status = 429

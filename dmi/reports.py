@@ -1,0 +1,64 @@
+"""What mapper and manager tell each other beside readings: wishes, their outcomes, states."""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+from dmi.readings import Value
+from dmi.resources import Key
+
+__all__ = ["Desired", "DeviceState", "Outcome", "OutcomeStatus"]
+
+
+class OutcomeStatus(IntEnum):
+    """What became of a wish; the numbers are those of `dmi.v1.OutcomeStatus`."""
+
+    PENDING = 0
+    WRITTEN = 1
+    CONFIRMED = 2
+    REJECTED = 3
+    FAILED = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Desired:
+    """What somebody wants a property to be.
+
+    Attributes:
+        value: Typed, or still text where the link's contract knows only text; None
+            when nothing is desired any more.
+        version: Grows with each wish for this property; 0 where the link has none.
+        settled: An earlier session has written it already.
+    """
+
+    device: Key
+    property: str
+    value: Value | None
+    version: int = 0
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of one wish; `time` in seconds since 1970-01-01 UTC."""
+
+    device: Key
+    property: str
+    version: int
+    status: OutcomeStatus
+    time: float
+    reason: str = ""
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceState:
+    """Whether a device answers; `since` in seconds since 1970-01-01 UTC.
+
+    `state` is one of online, offline, unhealthy, unknown (KubeEdge's words).
+    """
+
+    device: Key
+    state: str
+    since: float
+    reason: str = ""
+    message: str = ""

@@ -1,0 +1,1 @@
+"""The command line `dmi`: the only room that knows all the others; loads each lazily."""

@@ -1,0 +1,167 @@
+"""The driver contract: what a protocol must supply, and the abilities it may add."""
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel
+
+from dmi.errors import DmiError
+from dmi.readings import Reading, Value
+from mapper_sdk.bus import Bus
+
+__all__ = [
+    "Answer",
+    "Calling",
+    "Discovering",
+    "Driver",
+    "Method",
+    "Proposal",
+    "Publish",
+    "Subscribing",
+    "Upgrading",
+]
+
+Answer = Value | Reading | DmiError
+"""What a driver says of one visit: a bare value, a reading with the protocol's own time
+and quality, or the error that this visit alone met."""
+
+Publish = Callable[[int, Answer], None]
+"""Hands over a pushed answer for the visit with this index; returns at once."""
+
+Link = TypeVar("Link", bound=BaseModel)
+Visit = TypeVar("Visit", bound=BaseModel)
+
+
+class Driver(ABC, Generic[Link, Visit]):
+    """One connection to one device. It speaks the wire protocol and nothing else.
+
+    The session around it owns retries, timeouts, polling and the rule that calls on
+    one bus never overlap. Library exceptions leave as `dmi.errors`.
+
+    Attributes:
+        protocol_name: Equal to `Device.spec.protocol.protocolName` of its devices.
+        link_model: Reads `Device.spec.protocol.configData`.
+        visit_model: Reads a property's `visitors.configData`. The settings common to
+            all protocols (`mapper_sdk.scaling`) are taken out before, except those
+            that this model has a field for.
+        bus: What this device shares with others; set before `connect`.
+    """
+
+    protocol_name: ClassVar[str]
+    link_model: ClassVar[type[BaseModel]]
+    visit_model: ClassVar[type[BaseModel]]
+    bus: Bus
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+
+    @classmethod
+    def bus_key(cls, link: Link) -> str | None:
+        """Name of the bus of a device; devices with one name share one `Bus`.
+
+        None gives the device a bus of its own.
+        """
+        return None
+
+    @abstractmethod
+    async def connect(self) -> None:
+        """Open the connection, or raise UnavailableError and hold nothing."""
+
+    @abstractmethod
+    async def read(self, visits: Sequence[Visit]) -> Sequence[Answer]:
+        """Read everything that is due, in as few exchanges as the protocol allows.
+
+        Returns one entry per visit, in order, in the unit the device itself uses; a
+        visit that failed alone is answered by its error. A lost link raises
+        UnavailableError.
+        """
+
+    @abstractmethod
+    async def write(self, visit: Visit, value: Value) -> None:
+        """Return only after the device has accepted the value.
+
+        Raises:
+            RefusedError: The device said no; it will not be tried again.
+            UnavailableError: It is not known to have arrived; it may be tried again.
+        """
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Release everything. Safe to call twice; never raises."""
+
+
+class Subscribing(ABC, Generic[Visit]):
+    """Ability of a driver whose device pushes values by itself."""
+
+    @abstractmethod
+    async def subscribe(
+        self, visits: Sequence[Visit], publish: Publish
+    ) -> Sequence[DmiError | None]:
+        """Ask the device to push these visits until `close`; replaces the last call.
+
+        Returns one entry per visit: None where it is pushed from now on, else why not;
+        those are polled instead.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A method that a device offers, as JSON Schema types.
+
+    Attributes:
+        arguments: Name to JSON Schema of one argument.
+        results: Name to JSON Schema of one result.
+    """
+
+    name: str
+    description: str = ""
+    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class Calling(ABC):
+    """Ability of a driver whose device has methods."""
+
+    @abstractmethod
+    async def methods(self) -> Sequence[Method]:
+        """Say what can be called; asked once after each connect."""
+
+    @abstractmethod
+    async def call(self, name: str, arguments: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Run a method to its end and give its results by name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A device that discovery found, as resources somebody may apply.
+
+    Attributes:
+        model: A DeviceModel as Kubernetes JSON.
+        device: A Device as Kubernetes JSON.
+    """
+
+    model: Mapping[str, Any]
+    device: Mapping[str, Any]
+
+
+class Discovering(ABC):
+    """Ability of a driver that can look for devices."""
+
+    @classmethod
+    @abstractmethod
+    def discover(cls, settings: Mapping[str, Any]) -> AsyncIterator[Proposal]:
+        """Search until cancelled or done; `settings` is the protocol's own."""
+
+
+class Upgrading(ABC):
+    """Ability of a driver whose device takes new software."""
+
+    @abstractmethod
+    async def versions(self) -> Mapping[str, str]:
+        """Running version of each component that can be upgraded."""
+
+    @abstractmethod
+    async def upgrade(self, component: str, image: bytes, progress: Callable[[int], None]) -> str:
+        """Install an image, saying percents on the way; gives the version that runs then."""

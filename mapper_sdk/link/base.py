@@ -1,0 +1,66 @@
+"""The interface between a mapper and whoever tells it what to serve."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Set as AbstractSet
+from typing import Protocol
+
+from dmi.readings import Reading
+from dmi.reports import Desired, DeviceState, Outcome
+from dmi.resources import Device, DeviceModel, Key
+from mapper_sdk.devices import Point
+
+__all__ = ["Link", "Served"]
+
+
+class Served(Protocol):
+    """What a link tells the mapper. Every call returns at once, and any order is fine."""
+
+    def put_model(self, model: DeviceModel) -> None:
+        """A model is new or changed."""
+
+    def remove_model(self, key: Key) -> None:
+        """A model is gone; unknown ones are ignored."""
+
+    def put_device(self, device: Device) -> None:
+        """A device is new or changed; its desired values come by `put_desired`."""
+
+    def remove_device(self, key: Key) -> None:
+        """A device is gone; unknown ones are ignored."""
+
+    def put_desired(self, desired: Desired) -> None:
+        """Somebody wants a property to have a value."""
+
+    def keep_only(self, models: AbstractSet[Key], devices: AbstractSet[Key]) -> None:
+        """A list has ended: everything that it did not hold is gone."""
+
+
+class Link(ABC):
+    """One way up. The `report` calls return at once and are bounded; `run` does the work.
+
+    What cannot be delivered is kept while there is room, newest value of a property
+    first; what must be dropped is counted by reason in `dropped`.
+    """
+
+    def __init__(self) -> None:
+        self.dropped: dict[str, int] = {}
+        self.connected = False
+
+    @abstractmethod
+    async def run(self, served: Served) -> None:
+        """Serve until cancelled: connect, list, watch, report; heal by itself."""
+
+    @abstractmethod
+    def report(self, batch: list[tuple[Point, Reading]]) -> None:
+        """Take the readings of one look at a device."""
+
+    @abstractmethod
+    def report_state(self, state: DeviceState) -> None:
+        """Take a device's new state."""
+
+    @abstractmethod
+    def report_outcome(self, outcome: Outcome) -> None:
+        """Take what became of a wish."""
+
+    @abstractmethod
+    async def drain(self) -> None:
+        """Return when everything taken so far is delivered."""

@@ -1,0 +1,1 @@
+"""The bundled drivers, one folder per protocol, all of the same shape."""
