@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from dmi.proto.v1alpha1 import api_pb2 as dmi_dot_proto_dot_v1alpha1_dot_api__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -22,3 +23,497 @@ if _version_not_supported:
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
+
+
+class DeviceManagerServiceStub:
+    """Served by the device manager, called by mappers.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.MapperRegister = channel.unary_unary(
+                '/v1alpha1.DeviceManagerService/MapperRegister',
+                request_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.MapperRegisterRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.MapperRegisterResponse.FromString,
+                _registered_method=True)
+        self.ReportDeviceStatus = channel.unary_unary(
+                '/v1alpha1.DeviceManagerService/ReportDeviceStatus',
+                request_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.ReportDeviceStatusRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.ReportDeviceStatusResponse.FromString,
+                _registered_method=True)
+
+
+class DeviceManagerServiceServicer:
+    """Served by the device manager, called by mappers.
+    """
+
+    def MapperRegister(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportDeviceStatus(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_DeviceManagerServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'MapperRegister': grpc.unary_unary_rpc_method_handler(
+                    servicer.MapperRegister,
+                    request_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.MapperRegisterRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.MapperRegisterResponse.SerializeToString,
+            ),
+            'ReportDeviceStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportDeviceStatus,
+                    request_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.ReportDeviceStatusRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.ReportDeviceStatusResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'v1alpha1.DeviceManagerService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('v1alpha1.DeviceManagerService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class DeviceManagerService:
+    """Served by the device manager, called by mappers.
+    """
+
+    @staticmethod
+    def MapperRegister(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/v1alpha1.DeviceManagerService/MapperRegister',
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.MapperRegisterRequest.SerializeToString,
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.MapperRegisterResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportDeviceStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/v1alpha1.DeviceManagerService/ReportDeviceStatus',
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.ReportDeviceStatusRequest.SerializeToString,
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.ReportDeviceStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class DeviceMapperServiceStub:
+    """Served by each mapper, called by the device manager.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.RegisterDevice = channel.unary_unary(
+                '/v1alpha1.DeviceMapperService/RegisterDevice',
+                request_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RegisterDeviceRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RegisterDeviceResponse.FromString,
+                _registered_method=True)
+        self.RemoveDevice = channel.unary_unary(
+                '/v1alpha1.DeviceMapperService/RemoveDevice',
+                request_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceResponse.FromString,
+                _registered_method=True)
+        self.UpdateDevice = channel.unary_unary(
+                '/v1alpha1.DeviceMapperService/UpdateDevice',
+                request_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceResponse.FromString,
+                _registered_method=True)
+        self.CreateDeviceModel = channel.unary_unary(
+                '/v1alpha1.DeviceMapperService/CreateDeviceModel',
+                request_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.CreateDeviceModelRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.CreateDeviceModelResponse.FromString,
+                _registered_method=True)
+        self.RemoveDeviceModel = channel.unary_unary(
+                '/v1alpha1.DeviceMapperService/RemoveDeviceModel',
+                request_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceModelRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceModelResponse.FromString,
+                _registered_method=True)
+        self.UpdateDeviceModel = channel.unary_unary(
+                '/v1alpha1.DeviceMapperService/UpdateDeviceModel',
+                request_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceModelRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceModelResponse.FromString,
+                _registered_method=True)
+        self.UpdateDeviceStatus = channel.unary_unary(
+                '/v1alpha1.DeviceMapperService/UpdateDeviceStatus',
+                request_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceStatusRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceStatusResponse.FromString,
+                _registered_method=True)
+        self.GetDevice = channel.unary_unary(
+                '/v1alpha1.DeviceMapperService/GetDevice',
+                request_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.GetDeviceRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.GetDeviceResponse.FromString,
+                _registered_method=True)
+
+
+class DeviceMapperServiceServicer:
+    """Served by each mapper, called by the device manager.
+    """
+
+    def RegisterDevice(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveDevice(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDevice(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateDeviceModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveDeviceModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDeviceModel(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateDeviceStatus(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDevice(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_DeviceMapperServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'RegisterDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RegisterDevice,
+                    request_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RegisterDeviceRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RegisterDeviceResponse.SerializeToString,
+            ),
+            'RemoveDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveDevice,
+                    request_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceResponse.SerializeToString,
+            ),
+            'UpdateDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDevice,
+                    request_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceResponse.SerializeToString,
+            ),
+            'CreateDeviceModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateDeviceModel,
+                    request_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.CreateDeviceModelRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.CreateDeviceModelResponse.SerializeToString,
+            ),
+            'RemoveDeviceModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveDeviceModel,
+                    request_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceModelRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceModelResponse.SerializeToString,
+            ),
+            'UpdateDeviceModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDeviceModel,
+                    request_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceModelRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceModelResponse.SerializeToString,
+            ),
+            'UpdateDeviceStatus': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateDeviceStatus,
+                    request_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceStatusRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceStatusResponse.SerializeToString,
+            ),
+            'GetDevice': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDevice,
+                    request_deserializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.GetDeviceRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1alpha1_dot_api__pb2.GetDeviceResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'v1alpha1.DeviceMapperService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('v1alpha1.DeviceMapperService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class DeviceMapperService:
+    """Served by each mapper, called by the device manager.
+    """
+
+    @staticmethod
+    def RegisterDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/v1alpha1.DeviceMapperService/RegisterDevice',
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RegisterDeviceRequest.SerializeToString,
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RegisterDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/v1alpha1.DeviceMapperService/RemoveDevice',
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceRequest.SerializeToString,
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/v1alpha1.DeviceMapperService/UpdateDevice',
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceRequest.SerializeToString,
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateDeviceModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/v1alpha1.DeviceMapperService/CreateDeviceModel',
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.CreateDeviceModelRequest.SerializeToString,
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.CreateDeviceModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveDeviceModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/v1alpha1.DeviceMapperService/RemoveDeviceModel',
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceModelRequest.SerializeToString,
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.RemoveDeviceModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDeviceModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/v1alpha1.DeviceMapperService/UpdateDeviceModel',
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceModelRequest.SerializeToString,
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateDeviceStatus(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/v1alpha1.DeviceMapperService/UpdateDeviceStatus',
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceStatusRequest.SerializeToString,
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.UpdateDeviceStatusResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDevice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/v1alpha1.DeviceMapperService/GetDevice',
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.GetDeviceRequest.SerializeToString,
+            dmi_dot_proto_dot_v1alpha1_dot_api__pb2.GetDeviceResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
