@@ -38,9 +38,9 @@ __all__ = [
 API_VERSION: Literal["devices.kubeedge.io/v1beta1"] = "devices.kubeedge.io/v1beta1"
 
 Milliseconds = Annotated[int, Field(ge=0, strict=True)]
-Name = Annotated[
-    str, Field(min_length=1, max_length=253, pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$")
-]
+_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+Name = Annotated[str, Field(min_length=1, max_length=253, pattern=rf"^{_LABEL}(\.{_LABEL})*$")]
+Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=rf"^{_LABEL}$")]
 PropertyName = Annotated[str, Field(min_length=1, max_length=128)]
 ConfigData = dict[str, Any]
 
@@ -90,7 +90,7 @@ class Metadata(Resource):
     """The part of ObjectMeta that matters here."""
 
     name: Name
-    namespace: Name = "default"
+    namespace: Namespace = "default"
     uid: str = ""
     resource_version: str = ""
     generation: int = 0
