@@ -13,6 +13,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dmi import v1alpha2
+from dmi.checks import check_device, check_model
 from dmi.documents import MAX_BYTES, Document, Plain, split_documents
 from dmi.errors import NotFoundError
 from dmi.mistakes import Fault, ManifestError, Mistake, Path
@@ -23,6 +24,8 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "Mistake",
+    "check_device",
+    "check_model",
     "load_manifests",
     "manifest_files",
     "parse_manifests",
