@@ -13,9 +13,12 @@ DmiError
     ├── DeadlineError    (retried) it was reached, but answered too late
     └── OverloadedError  (retried) it is there, but asks for fewer calls
 
-Each class carries its machine word and its number on the two wires; `dmi.status` does the mapping.
+Each class carries its machine word and its number on the two wires; `dmi.status` maps to gRPC
+and back, `dmi.problem` to HTTP and back.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import ClassVar
 
 __all__ = [
@@ -31,6 +34,7 @@ __all__ = [
     "RefusedError",
     "UnavailableError",
     "UnsupportedError",
+    "error_class",
 ]
 
 
@@ -141,3 +145,29 @@ class OverloadedError(UnavailableError):
     reason = "overloaded"
     grpc_code = 8
     http_status = 429
+
+
+_BY_REASON: Mapping[str, type[DmiError]] = MappingProxyType(
+    {
+        kind.reason: kind
+        for kind in (
+            DmiError,
+            ConfigError,
+            ConversionError,
+            OutOfRangeError,
+            NotFoundError,
+            ConflictError,
+            AccessDeniedError,
+            RefusedError,
+            UnsupportedError,
+            UnavailableError,
+            DeadlineError,
+            OverloadedError,
+        )
+    }
+)
+
+
+def error_class(reason: str) -> type[DmiError] | None:
+    """The class that carries this machine word; None for a word of somebody else's."""
+    return _BY_REASON.get(reason)
