@@ -1,19 +1,31 @@
-"""The device table: what this mapper serves, resolved against models and the driver."""
+"""What this mapper serves: a device's declaration, resolved against its model and the driver."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel
 
-from dmi.readings import Reading, Value
+from dmi.readings import Quality, Reading, Value
 from dmi.resources import AccessMode, DataType, Device, DeviceMethod, Key, PushMethod, StateReport
+from mapper_sdk.gate import Gate
+from mapper_sdk.scaling import Common, Convert, Scaling, make_converter
 
-__all__ = ["Plan", "Point"]
+__all__ = ["Plan", "Point", "Unserved"]
+
+
+class Unserved(BaseModel):
+    """The visit of a property that cannot be served."""
+
+
+def _as_it_is(raw: Any, time: float) -> Reading:  # noqa: ANN401 - a driver's value
+    return Reading(raw, time)
 
 
 @dataclass(slots=True, eq=False)
 class Point:
     """One property being served: its declaration resolved, and its latest reading.
+
+    It lives as long as its device has the property: changed settings change it in place.
 
     Attributes:
         handle: Number of this property, unique in this process and never used again.
@@ -21,6 +33,12 @@ class Point:
         collect_ms: How often it is read.
         report_ms: How often sinks get it.
         to_cloud: Whether links that lead to the cloud may report it.
+        latest: The last reading of all, whether or not `gate` let it pass.
+        common: The settings common to all protocols.
+        convert: Makes a reading of what the driver gives.
+        gate: Holds back what has not changed; None where everything is reported.
+        problem: Why it cannot be served; empty when it can.
+        trouble: What went wrong at the latest reading, for people; empty when nothing.
     """
 
     handle: int
@@ -37,6 +55,27 @@ class Point:
     to_cloud: bool = False
     push: PushMethod | None = None
     latest: Reading | None = None
+    common: Common = field(default_factory=Common)
+    convert: Convert = _as_it_is
+    gate: Gate | None = None
+    problem: str = ""
+    trouble: str = ""
+
+    def prepare(self) -> None:
+        """Derive `convert` and `gate` from the declaration."""
+        self.convert = make_converter(self.type, self.scaling, self.minimum, self.maximum)
+        self.gate = Gate(self.common) if self.common.is_filtered else None
+
+    @property
+    def scaling(self) -> Scaling:
+        """The arithmetic between the device's number and this property's."""
+        return Scaling(self.common, self.type)
+
+    def fail(self, reason: str, message: str, time: float) -> Reading:
+        """Note and give a reading without a value."""
+        self.trouble = message
+        self.latest = Reading(None, time, Quality.BAD, reason)
+        return self.latest
 
 
 @dataclass(slots=True, eq=False)
@@ -46,6 +85,7 @@ class Plan:
     Attributes:
         link: The driver's own connection settings.
         bus_key: Name of the bus it shares; None for a bus of its own.
+        points: All its properties, those with a problem included.
         problems: Property name to why it alone cannot be served.
     """
 
@@ -57,3 +97,8 @@ class Plan:
     state_report: StateReport
     problems: dict[str, str] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def key(self) -> Key:
+        """The device's identity."""
+        return self.device.key
