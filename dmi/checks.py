@@ -1,4 +1,4 @@
-"""What no schema can say of a Device or a DeviceModel: names that repeat, bounds, desired values."""
+"""What no schema can say of a Device or a DeviceModel: repeated names, bounds, desired values."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -16,7 +16,7 @@ from dmi.resources import (
 from dmi.values import check_range, parse_bound, parse_value
 from dmi.wording import closest
 
-__all__ = ["check_device", "check_model"]
+__all__ = ["check_alone", "check_device", "check_model"]
 
 _NUMBERS: Final = frozenset({DataType.INT, DataType.FLOAT, DataType.DOUBLE})
 
@@ -56,11 +56,17 @@ def check_device(device: Device, model: DeviceModel | None) -> list[Fault]:
         model: The one it refers to; None when there is no such model.
     """
     return [
+        *check_alone(device),
         *_protocol_faults(device, model),
         *_model_faults(device, model),
         *_property_faults(device, model),
-        *_method_faults(device, model),
     ]
+
+
+def check_alone(device: Device) -> list[Fault]:
+    """Faults of a device that show without its model: repeated names, methods over nothing."""
+    names = (prop.name for prop in device.spec.properties)
+    return [*_repeated(names, ("spec", "properties"), "property"), *_method_faults(device)]
 
 
 def _model_faults(device: Device, model: DeviceModel | None) -> list[Fault]:
@@ -86,12 +92,10 @@ def _protocol_faults(device: Device, model: DeviceModel | None) -> list[Fault]:
 
 
 def _property_faults(device: Device, model: DeviceModel | None) -> list[Fault]:
-    path = ("spec", "properties")
-    properties = device.spec.properties
-    faults = _repeated((prop.name for prop in properties), path, "property")
+    faults = []
     declared = {prop.name: prop for prop in model.spec.properties} if model is not None else {}
-    for index, prop in enumerate(properties):
-        place = (*path, index)
+    for index, prop in enumerate(device.spec.properties):
+        place = ("spec", "properties", index)
         faults += _visitor_faults(device, prop, place)
         if model is None:
             continue
@@ -136,21 +140,17 @@ def _desired_faults(prop: DeviceProperty, declared: ModelProperty, place: Path) 
     return []
 
 
-def _method_faults(device: Device, model: DeviceModel | None) -> list[Fault]:
+def _method_faults(device: Device) -> list[Fault]:
     path = ("spec", "methods")
     methods = device.spec.methods
     faults = _repeated((method.name for method in methods), path, "method")
     names = [prop.name for prop in device.spec.properties]
-    modes = {p.name: p.access_mode for p in model.spec.properties} if model is not None else {}
     for index, method in enumerate(methods):
         for position, name in enumerate(method.property_names):
             place = (*path, index, "propertyNames", position)
             if name not in names:
                 problem = f"the device has no property {name!r}"
                 faults.append(Fault(place, problem, closest(name, names)))
-            elif modes.get(name) is AccessMode.READ_ONLY:
-                problem = f"a method writes, and the model declares {name!r} ReadOnly"
-                faults.append(Fault(place, problem))
     return faults
 
 

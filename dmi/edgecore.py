@@ -11,6 +11,7 @@ from typing import Final
 from dmi.floats import FLOAT32_LIMIT, float32_text, narrow, round_float32
 from dmi.mistakes import Fault, Path
 from dmi.resources import Device, DeviceModel, DeviceProperty
+from dmi.wording import describe
 
 __all__ = [
     "CALLS_BURST",
@@ -147,8 +148,7 @@ def _config_faults(config: Mapping[str, object], path: Path) -> list[Fault]:
             problem = "the device is never delivered: EdgeCore uses the key `data` itself"
             faults.append(Fault(place, problem, "choose another name"))
         elif value is None or isinstance(value, dict | list):
-            kind = {dict: "a block of fields", list: "a list"}.get(type(value), "nothing")
-            problem = f"the device is never delivered: {kind} cannot be converted"
+            problem = f"the device is never delivered: {describe(value)} cannot be converted"
             faults.append(Fault(place, problem, "only text, numbers, true and false can"))
         elif isinstance(value, int | float) and not isinstance(value, bool):
             faults += _number_faults(value, place)

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dmi import v1alpha2
-from dmi.checks import check_device, check_model
+from dmi.checks import check_alone, check_device, check_model
 from dmi.documents import MAX_BYTES, Document, Plain, split_documents
 from dmi.errors import NotFoundError
 from dmi.mistakes import Fault, ManifestError, Mistake, Path
@@ -78,6 +78,7 @@ class Manifest:
     line: int
     _source: Document
     _root: Path = ()
+    _old: bool = False
 
     @property
     def kind(self) -> str:
@@ -91,7 +92,9 @@ class Manifest:
 
     def mistake(self, fault: Fault) -> Mistake:
         """Give a fault of this object its place in the file."""
-        return self._source.mistake((*self._root, *fault.path), fault.problem, fault.hint)
+        renamed = self._old and self.kind == "Device"
+        path = _old_path(fault.path) if renamed else fault.path
+        return self._source.mistake((*self._root, *path), fault.problem, fault.hint)
 
 
 def load_manifests(source: FilePath | str | bytes, *, name: str = "-") -> list[Manifest]:
@@ -172,10 +175,7 @@ def parse_manifests(content: str | bytes, name: str) -> tuple[list[Manifest], li
             if isinstance(result, Manifest):
                 manifests.append(result)
             else:
-                mistakes += [
-                    document.mistake((*root, *fault.path), fault.problem, fault.hint)
-                    for fault in result
-                ]
+                mistakes += result
     manifests, twice = _without_namesakes(manifests)
     mistakes += twice
     return manifests, sorted(mistakes, key=lambda mistake: (mistake.document, mistake.line))
@@ -191,11 +191,15 @@ def _objects(data: Plain, root: Path) -> Iterable[tuple[Path, Plain]]:
         yield root, data
 
 
-def _read_object(document: Document, root: Path, data: Plain) -> Manifest | list[Fault]:
+def _read_object(document: Document, root: Path, data: Plain) -> Manifest | list[Mistake]:
+    def placed(faults: Iterable[Fault]) -> list[Mistake]:
+        return [document.mistake((*root, *f.path), f.problem, f.hint) for f in faults]
+
     if not isinstance(data, dict):
-        return [Fault((), "must be a block of fields with apiVersion, kind, metadata and spec")]
-    if faults := _identity_faults(data):
-        return faults
+        problem = "must be a block of fields with apiVersion, kind, metadata and spec"
+        return placed([Fault((), problem)])
+    if identity := _identity_faults(data):
+        return placed(identity)
     name = str(data["kind"])
     old = data["apiVersion"] == v1alpha2.API_VERSION
     text = json.dumps(_without_server_fields(data))
@@ -207,8 +211,28 @@ def _read_object(document: Document, root: Path, data: Plain) -> Manifest | list
             found = _strictly(_KINDS[name], text)
     except ValidationError as error:
         model: type[BaseModel] = _OLD_KINDS[name] if old else _KINDS[name]
-        return [fault_of(detail, model) for detail in error.errors(include_url=False)]
-    return Manifest(found, document.file, document.index, document.line(root), document, root)
+        return placed(fault_of(detail, model) for detail in error.errors(include_url=False))
+    line = document.line(root)
+    manifest = Manifest(found, document.file, document.index, line, document, root, old)
+    faults = _own_faults(found)
+    return [manifest.mistake(fault) for fault in faults] if faults else manifest
+
+
+def _own_faults(found: Object) -> list[Fault]:
+    if isinstance(found, Device):
+        return check_alone(found)
+    return check_model(found) if isinstance(found, DeviceModel) else []
+
+
+_OLD_WORDS: Final = {"properties": "propertyVisitors", "name": "propertyName"}
+
+
+def _old_path(path: Path) -> Path:
+    """Where v1alpha2 has what v1beta1 has at `path` of a device's properties."""
+    if path[:2] != ("spec", "properties"):
+        return path
+    words = [_OLD_WORDS.get(str(part), part) if isinstance(part, str) else part for part in path]
+    return tuple(words)
 
 
 def _strictly(model: type[_Model], text: str) -> _Model:

@@ -10,7 +10,7 @@ from pydantic_core import ErrorDetails
 
 from dmi.mistakes import Fault, Path
 
-__all__ = ["closest", "fault_of", "field_names"]
+__all__ = ["closest", "describe", "fault_of", "field_names"]
 
 _V1ALPHA2: Final = {
     "propertyVisitors": "v1alpha2 wrote this; v1beta1 has `properties` with `visitors` in them",
@@ -71,11 +71,11 @@ def fault_of(error: ErrorDetails, model: type[BaseModel]) -> Fault:
         case "missing":
             return Fault(path, "is missing")
         case "string_type":
-            return Fault(path, f"must be text, not {_describe(given)}", _quoted(given))
+            return Fault(path, f"must be text, not {describe(given)}", _quoted(given))
         case "bool_type":
-            return Fault(path, f"must be true or false, not {_describe(given)}", _unquoted(given))
+            return Fault(path, f"must be true or false, not {describe(given)}", _unquoted(given))
         case "int_type" | "int_from_float":
-            problem = f"must be a whole number, not {_describe(given)}"
+            problem = f"must be a whole number, not {describe(given)}"
             return Fault(path, problem, _unquoted(given))
         case "enum" | "literal_error":
             return _choice(path, given, str(context["expected"]))
@@ -90,7 +90,7 @@ def fault_of(error: ErrorDetails, model: type[BaseModel]) -> Fault:
         case "less_than_equal":
             return Fault(path, f"must be {context['le']} or less, not {given}")
         case kind if kind in _KINDS:
-            return Fault(path, f"{_KINDS[kind]}, not {_describe(given)}")
+            return Fault(path, f"{_KINDS[kind]}, not {describe(given)}")
     message = error["msg"].removeprefix("Value error, ")
     return Fault(path, message[0].lower() + message[1:])
 
@@ -109,10 +109,11 @@ def _unknown(path: Path, known: Sequence[str]) -> Fault:
 def _choice(path: Path, given: object, expected: str) -> Fault:
     choices = [word.strip("'") for word in expected.replace(" or ", ", ").split(", ")]
     hint = closest(given, choices) if isinstance(given, str) else ""
-    return Fault(path, f"must be one of {', '.join(choices)}; not {_describe(given)}", hint)
+    return Fault(path, f"must be one of {', '.join(choices)}; not {describe(given)}", hint)
 
 
-def _describe(given: object) -> str:
+def describe(given: object) -> str:
+    """Name a value that stands where another kind was wanted."""
     match given:
         case None:
             return "nothing"
