@@ -1,0 +1,229 @@
+"""The demo's story: devices become twins, a wish is confirmed, and crashes heal."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from dmi.errors import DmiError, UnavailableError
+from dmi_cli.demo.processes import Program
+from dmi_cli.demo.snapshot import Node, Snapshot
+from dmi_cli.demo.view import View
+
+__all__ = ["Plot", "Story", "Summary"]
+
+HEAL_SECONDS = 5.0
+"""What the README promises for a restart of either side."""
+LIVE_SECONDS = 20.0
+STEPS = (
+    "started",
+    "devices_live",
+    "wish_confirmed",
+    "mapper_recovered",
+    "manager_recovered",
+    "nothing_lost",
+)
+
+
+@dataclass(frozen=True)
+class Plot:
+    """What is special to one protocol's story.
+
+    Attributes:
+        device: Device whose `setpoint` is written.
+        setpoint: Name of the writable property.
+        wishes: Two values for it, both other than what the simulator starts with.
+    """
+
+    device: str
+    setpoint: str
+    wishes: tuple[float, float]
+
+
+@dataclass
+class Summary:
+    """What happened, as the JSON that `--json` ends with."""
+
+    steps: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(STEPS, False))
+    twins: int = 0
+    readings: dict[str, float] = field(default_factory=dict)
+    gaps: list[dict[str, Any]] = field(default_factory=list)
+    writes: dict[str, int] = field(default_factory=lambda: {"asked": 0, "confirmed": 0})
+    recoveries: list[dict[str, Any]] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+
+    @property
+    def held(self) -> bool:
+        """Whether every step of the story held."""
+        return all(self.steps.values()) and not self.errors
+
+    def report(self) -> dict[str, Any]:
+        """As JSON."""
+        return {"held": self.held, **asdict(self)}
+
+
+class Story:
+    """Runs the steps in order against the live processes, and keeps the score."""
+
+    def __init__(self, plot: Plot, node: Node, view: View, programs: dict[str, Program]) -> None:
+        self.summary = Summary()
+        self._plot = plot
+        self._node = node
+        self._view = view
+        self._programs = programs
+
+    async def tell(self) -> None:
+        """Run every step.
+
+        Raises:
+            DmiError: A step did not hold; the summary has it, and the story ends there.
+        """
+        await self._devices_live()
+        await self._wish_confirmed()
+        await self._mapper_killed()
+        await self._manager_killed()
+        await self._nothing_lost()
+
+    @asynccontextmanager
+    async def step(self, name: str, title: str) -> AsyncIterator[list[str]]:
+        """Show and score one step; what the block appends is shown when it held."""
+        detail: list[str] = []
+        self._view.begin(title)
+        try:
+            yield detail
+        except DmiError as error:
+            self.summary.errors.append(f"{name}: {error}")
+            self._view.end(held=False, detail=str(error))
+            raise
+        self.summary.steps[name] = True
+        self._view.end(held=True, detail=" ".join(detail))
+
+    async def _devices_live(self) -> None:
+        async with self.step("devices_live", "the device files become live twins") as detail:
+            began = time.monotonic()
+            snapshot = await self._node.until("all twins live", Snapshot.is_live, LIVE_SECONDS)
+            self.summary.twins = len(snapshot.twins)
+            detail.append(
+                f"{len(snapshot.twins)} twins of {len(snapshot.devices)} devices "
+                f"after {time.monotonic() - began:.1f} s"
+            )
+
+    async def _wish_confirmed(self) -> None:
+        plot, value = self._plot, self._plot.wishes[0]
+        title = f"{plot.device}/{plot.setpoint} is wished to be {value}"
+        async with self.step("wish_confirmed", title) as detail:
+            began = time.monotonic()
+            self.summary.writes["asked"] += 1
+            twin = await self._node.wish(plot.device, plot.setpoint, value, wait=10)
+            seconds = time.monotonic() - began
+            self._expect_settled(twin, value)
+            answer = await self._node.read_live(plot.device, plot.setpoint)
+            if answer["value"] != value:
+                raise UnavailableError(f"the device itself reads {answer['value']}")
+            detail.append(f"confirmed from the device in {seconds * 1000:.0f} ms")
+
+    async def _mapper_killed(self) -> None:
+        plot, value = self._plot, self._plot.wishes[1]
+        title = f"the mapper dies by SIGKILL; meanwhile {plot.setpoint} is wished to be {value}"
+        async with self.step("mapper_recovered", title) as detail:
+            before = self._node.latest
+            began, since = time.monotonic(), _now()
+            self._programs["mapper"].kill()
+            self.summary.writes["asked"] += 1
+            await self._node.wish(plot.device, plot.setpoint, value)
+            snapshot = await self._node.until(
+                "twins live again", lambda now: now.is_live(since), HEAL_SECONDS
+            )
+            seconds = time.monotonic() - began
+            self._keep_recovery("mapper", seconds)
+            self._keep_gap("mapper", before, snapshot)
+            self._node.mapper_url = (await self._programs["mapper"].wait_ready())["rest"]
+            settled = await self._node.until("wish confirmed", self._is_confirmed, HEAL_SECONDS)
+            self._expect_settled(settled.twins[f"{plot.device}/{plot.setpoint}"], value)
+            detail.append(f"all twins live after {seconds:.1f} s, and the wish was confirmed")
+
+    async def _manager_killed(self) -> None:
+        title = "the manager dies by SIGKILL"
+        async with self.step("manager_recovered", title) as detail:
+            before = await self._node.look()
+            began, since = time.monotonic(), _now()
+            self._programs["manager"].kill()
+            await self._programs["manager"].wait_ready()
+            after = await self._node.until("the manager answers", _has_twins, HEAL_SECONDS)
+            _expect_kept(before, after)
+            await self._node.until("twins live again", lambda now: now.is_live(since), HEAL_SECONDS)
+            seconds = time.monotonic() - began
+            self._keep_recovery("manager", seconds)
+            detail.append(f"all twins live after {seconds:.1f} s; no twin or wish went back")
+
+    async def _nothing_lost(self) -> None:
+        async with self.step("nothing_lost", "every reading is accounted for") as detail:
+            counts = await self._counts_when_quiet()
+            self.summary.readings = counts
+            if counts["dropped"]:
+                raise UnavailableError(f"{counts['dropped']:.0f} readings were dropped")
+            detail.append(
+                f"{counts['acknowledged']:.0f} readings acknowledged after commit, 0 dropped"
+            )
+
+    async def _counts_when_quiet(self) -> dict[str, float]:
+        """The mapper's counts, once what was made before now has been acknowledged."""
+        target: float | None = None
+        async with asyncio.timeout(HEAL_SECONDS):
+            while True:
+                counts = await self._node.mapper_counts()
+                made = counts["dmi_mapper_reported_readings_total"]
+                acknowledged = counts["dmi_mapper_acknowledged_readings_total"]
+                target = made if target is None else target
+                if acknowledged >= target:
+                    return {
+                        "made": made,
+                        "acknowledged": acknowledged,
+                        "dropped": counts.get("dmi_mapper_dropped_readings_total", 0.0),
+                    }
+                await asyncio.sleep(0.05)
+
+    def _is_confirmed(self, snapshot: Snapshot) -> bool:
+        twin = snapshot.twins[f"{self._plot.device}/{self._plot.setpoint}"]
+        return bool(twin["desired"]) and twin["desired"]["status"] == "confirmed"
+
+    def _expect_settled(self, twin: dict[str, Any], value: float) -> None:
+        wish = twin["desired"]
+        if wish is None or wish["status"] != "confirmed" or wish["value"] != value:
+            raise UnavailableError(f"the wish was not confirmed: {wish}")
+        self.summary.writes["confirmed"] += 1
+
+    def _keep_recovery(self, what: str, seconds: float) -> None:
+        self.summary.recoveries.append({"killed": what, "seconds": round(seconds, 2)})
+
+    def _keep_gap(self, cause: str, before: Snapshot, after: Snapshot) -> None:
+        first = max(twin["reported"]["time"] for twin in before.twins.values())
+        last = min(twin["reported"]["time"] for twin in after.twins.values())
+        seconds = _seconds(last) - _seconds(first)
+        self.summary.gaps.append(
+            {"cause": f"{cause} killed", "from": first, "to": last, "seconds": round(seconds, 2)}
+        )
+
+
+def _has_twins(snapshot: Snapshot) -> bool:
+    return bool(snapshot.twins)
+
+
+def _expect_kept(before: Snapshot, after: Snapshot) -> None:
+    for name, was in before.twins.items():
+        now = after.twins[name]
+        if now["reported"] is None or now["reported"]["time"] < was["reported"]["time"]:
+            raise UnavailableError(f"{name} went back to {now['reported']}")
+        if (was["desired"] or {}).get("version") != (now["desired"] or {}).get("version"):
+            raise UnavailableError(f"the wish for {name} went back to {now['desired']}")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _seconds(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()
