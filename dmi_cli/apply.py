@@ -1,0 +1,116 @@
+"""`dmi apply` and `dmi delete`: what somebody wrote in files, given to the manager."""
+
+import argparse
+import re
+import sys
+from typing import Final
+
+from dmi.errors import ConfigError, NotFoundError
+from dmi.manifests import Manifest
+from dmi_cli.client import Client, Json, object_path
+from dmi_cli.exits import Exit
+from dmi_cli.names import split_name
+from dmi_cli.output import print_document, print_line
+from dmi_cli.sources import read_sources
+
+__all__ = ["apply", "delete"]
+
+_ITEM: Final = re.compile(r"items\[(\d+)\]\.?(.*)")
+_COLLECTIONS: Final = {"Device": "devices", "DeviceModel": "models"}
+_DELETABLE: Final = ("devices", "models")
+
+
+def apply(options: argparse.Namespace) -> int:
+    """Apply every object that is right; tell every mistake; refused when there was one.
+
+    Raises:
+        DmiError: The manager cannot be reached, or refused all of it.
+    """
+    manifests, mistakes = read_sources(options.file)
+    wanted = [manifest for manifest in manifests if manifest.kind in _COLLECTIONS]
+    complaints = [str(mistake) for mistake in mistakes]
+    answer: Json = {"applied": [], "mistakes": []}
+    if wanted:
+        # Models go first: then no device is ever seen without its own.
+        wanted.sort(key=lambda manifest: manifest.kind != "DeviceModel")
+        items = [manifest.object.to_json() for manifest in wanted]
+        body = {"apiVersion": "v1", "kind": "List", "items": items}
+        with Client(options.server) as client:
+            answer = client.request(
+                "POST", object_path("apply"), json=body, patience=len(items) / 100
+            )
+    elif not mistakes:
+        raise ConfigError(f"no Device or DeviceModel in {', '.join(options.file)}")
+    complaints += [_placed(mistake, wanted) for mistake in answer.get("mistakes", [])]
+    _print(answer, options.output)
+    for complaint in complaints:
+        sys.stderr.write(f"{complaint}\n")
+    return Exit.REFUSED if complaints else Exit.OK
+
+
+def _print(answer: Json, form: str) -> None:
+    if form != "table":
+        print_document(answer, form)
+        return
+    for entry in answer.get("applied", []):
+        name = f"{entry['namespace']}/{entry['name']}"
+        print_line(f"{entry['kind']} {name} {entry['result']}")
+
+
+def _placed(mistake: Json | str, sent: list[Manifest]) -> str:
+    """A mistake that the manager found, with the file that we sent it from."""
+    if isinstance(mistake, str):
+        return mistake
+    path, problem = str(mistake.get("path", "")), str(mistake.get("problem", ""))
+    hint = f" ({mistake['hint']})" if mistake.get("hint") else ""
+    found = _ITEM.fullmatch(path)
+    if found is None or int(found[1]) >= len(sent):
+        return f"{path}: {problem}{hint}" if path else f"{problem}{hint}"
+    manifest = sent[int(found[1])]
+    place = f"{manifest.file}: document {manifest.document}, line {manifest.line}"
+    return f"{place}, {found[2]}: {problem}{hint}" if found[2] else f"{place}: {problem}{hint}"
+
+
+def delete(options: argparse.Namespace) -> int:
+    """Delete what is named, or what files describe: devices before models.
+
+    Raises:
+        DmiError: Nothing is named; the manager cannot be reached or refused; something that
+            is named is not there.
+    """
+    targets = _targets(options)
+    missing: list[str] = []
+    with Client(options.server) as client:
+        for collection, namespace, name in targets:
+            try:
+                client.request("DELETE", object_path(collection, namespace, name))
+            except NotFoundError:
+                missing.append(f"{collection.removesuffix('s')} {namespace}/{name}")
+            else:
+                print_line(f"{collection.removesuffix('s')} {namespace}/{name} deleted")
+    if missing and not options.ignore_missing:
+        raise NotFoundError(f"not there: {', '.join(missing)}")
+    return Exit.OK
+
+
+def _targets(options: argparse.Namespace) -> list[tuple[str, str, str]]:
+    targets: list[tuple[str, str, str]] = []
+    if options.kind is not None:
+        if options.kind not in _DELETABLE:
+            raise ConfigError(f"{options.kind} cannot be deleted; only devices and models can")
+        if not options.names:
+            raise ConfigError(f"name the {options.kind} to delete")
+        names = [split_name(name, options.namespace) for name in options.names]
+        targets += [(options.kind, *name) for name in names]
+    if options.file:
+        manifests, mistakes = read_sources(options.file)
+        for mistake in mistakes:
+            sys.stderr.write(f"{mistake}\n")
+        targets += [
+            (_COLLECTIONS[manifest.kind], *manifest.key)
+            for manifest in manifests
+            if manifest.kind in _COLLECTIONS
+        ]
+    if not targets:
+        raise ConfigError("say what to delete: a kind and names, or -f FILE")
+    return sorted(targets, key=lambda target: target[0] == "models")
