@@ -1,4 +1,4 @@
-"""What mapper and manager tell each other beside readings: wishes, their outcomes, states."""
+"""What mapper and manager tell each other beside readings: wishes, outcomes, states, names."""
 
 from dataclasses import dataclass
 from enum import IntEnum
@@ -6,7 +6,7 @@ from enum import IntEnum
 from dmi.readings import Value
 from dmi.resources import Key
 
-__all__ = ["Desired", "DeviceState", "Outcome", "OutcomeStatus"]
+__all__ = ["Desired", "DeviceState", "Outcome", "OutcomeStatus", "Registration"]
 
 
 class OutcomeStatus(IntEnum):
@@ -62,3 +62,26 @@ class DeviceState:
     since: float
     reason: str = ""
     message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """Who a mapper is and what it can do.
+
+    Attributes:
+        protocol: Equal to `Device.spec.protocol.protocolName` of what it serves.
+        instance: Distinguishes several processes of one name; empty where the link has none.
+        abilities: Lower-case names of `dmi.v1.Ability`.
+        link_schema: JSON Schema of `Device.spec.protocol.configData`.
+        visit_schema: JSON Schema of a property's `visitors.configData`.
+        address: Path of the mapper's own socket; empty where the link needs none.
+    """
+
+    name: str
+    protocol: str
+    instance: str = ""
+    version: str = ""
+    abilities: tuple[str, ...] = ()
+    link_schema: str = ""
+    visit_schema: str = ""
+    address: str = ""

@@ -103,10 +103,10 @@ async def test_the_authority_is_plain(path):
         found.set_result(seen)
         writer.close()
 
-    async with await asyncio.start_unix_server(listen, str(path)):
-        async with channel(path) as open_channel:
-            with pytest.raises(grpc.aio.AioRpcError):
-                await open_channel.unary_unary("/any/Call")(b"", timeout=5)
+    server = await asyncio.start_unix_server(listen, str(path))
+    async with server, channel(path) as open_channel:
+        with pytest.raises(grpc.aio.AioRpcError):
+            await open_channel.unary_unary("/any/Call")(b"", timeout=5)
     assert b"localhost" in await found
     assert path.name.encode() not in found.result()
 
