@@ -1,12 +1,21 @@
 """What the manager keeps of each twin, device and mapper."""
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from dmi.readings import Reading, Value
 from dmi.reports import OutcomeStatus
 from dmi.resources import Key
 
-__all__ = ["MapperRecord", "StateRecord", "TwinReading", "TwinRecord", "Wish"]
+__all__ = [
+    "Change",
+    "ChangeKind",
+    "MapperRecord",
+    "StateRecord",
+    "TwinReading",
+    "TwinRecord",
+    "Wish",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,3 +87,21 @@ class MapperRecord:
     abilities: list[str] = field(default_factory=list)
     link_schema: str = ""
     visit_schema: str = ""
+
+
+ChangeKind = Literal["model", "device", "desired"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """Something that is wanted has changed; what it is now must be looked up.
+
+    Attributes:
+        version: Grows with each change, never used twice.
+        property: Of a changed desired value; empty otherwise.
+    """
+
+    version: int
+    kind: ChangeKind
+    key: Key
+    property: str = ""
