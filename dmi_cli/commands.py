@@ -177,6 +177,12 @@ def _set(parser: argparse.ArgumentParser) -> None:
 
 def _validate(parser: argparse.ArgumentParser) -> None:
     _files(parser, required=True)
+    parser.add_argument(
+        "--driver",
+        action="append",
+        metavar="PACKAGE.MODULE:CLASS",
+        help="judge settings by this driver of your own too; may be repeated",
+    )
     parser.add_argument("--strict", action="store_true", help="warnings count as mistakes")
     _output(parser, "text", "json")
 

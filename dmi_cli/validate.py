@@ -1,15 +1,21 @@
 """`dmi validate`: every mistake in device files, and what a stock EdgeCore would do, offline."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
 
 from dmi.checks import check_device
 from dmi.edgecore import device_faults, model_faults
+from dmi.errors import ConfigError
 from dmi.manifests import Manifest, Mistake
 from dmi.resources import Device, DeviceModel, Key
 from dmi_cli.exits import Exit
 from dmi_cli.output import print_document, print_line
+from dmi_cli.programs import BUILT_IN, find_driver
+from dmi_cli.settings import settings_faults
 from dmi_cli.sources import read_sources
+from mapper_sdk.driver import Driver
 
 __all__ = ["examine", "validate"]
 
@@ -21,7 +27,8 @@ def validate(options: argparse.Namespace) -> int:
         NotFoundError: There is no such file or directory.
     """
     manifests, mistakes = read_sources(options.file)
-    more, warnings = examine(manifests)
+    drivers = _drivers({*_protocols(manifests)}, options.driver or [])
+    more, warnings = examine(manifests, drivers)
     mistakes = _in_order([*mistakes, *more])
     warnings = _in_order(warnings)
     refused = bool(mistakes) or (options.strict and bool(warnings))
@@ -43,8 +50,34 @@ def validate(options: argparse.Namespace) -> int:
     return Exit.REFUSED if refused else Exit.OK
 
 
-def examine(manifests: Sequence[Manifest]) -> tuple[list[Mistake], list[Mistake]]:
-    """Check readable objects against each other: mistakes, and EdgeCore's peculiarities."""
+def _protocols(manifests: Sequence[Manifest]) -> Iterable[str]:
+    for manifest in manifests:
+        if isinstance(manifest.object, Device):
+            yield manifest.object.spec.protocol.protocol_name
+
+
+def _drivers(protocols: set[str], named: Sequence[str]) -> dict[str, type[Driver[Any, Any]]]:
+    """Drivers by protocol, as far as they are installed: ours, and those that were named."""
+    found: dict[str, type[Driver[Any, Any]]] = {}
+    for name in sorted(protocols & BUILT_IN.keys()):
+        with suppress(ConfigError):  # not installed: its settings cannot be judged here
+            found[name] = find_driver(name)
+    own = [find_driver(name) for name in named]
+    return found | {driver.protocol_name: driver for driver in own}
+
+
+def examine(
+    manifests: Sequence[Manifest], drivers: Mapping[str, type[Driver[Any, Any]]]
+) -> tuple[list[Mistake], list[Mistake]]:
+    """Check readable objects against each other.
+
+    Args:
+        manifests: All that is known; models must be among them.
+        drivers: By protocol name; settings of other protocols are not judged.
+
+    Returns:
+        The mistakes, and what is peculiar to a stock EdgeCore.
+    """
     models: dict[Key, DeviceModel] = {
         manifest.key: manifest.object
         for manifest in manifests
@@ -56,7 +89,11 @@ def examine(manifests: Sequence[Manifest]) -> tuple[list[Mistake], list[Mistake]
         found = manifest.object
         if isinstance(found, Device):
             model = models.get(found.model_key)
-            mistakes += [manifest.mistake(fault) for fault in check_device(found, model)]
+            faults = check_device(found, model)
+            driver = drivers.get(found.spec.protocol.protocol_name)
+            if model is not None and driver is not None:
+                faults += settings_faults(found, model, driver)
+            mistakes += [manifest.mistake(fault) for fault in faults]
             warnings += [manifest.mistake(fault) for fault in device_faults(found)]
         elif isinstance(found, DeviceModel):
             warnings += [manifest.mistake(fault) for fault in model_faults(found)]

@@ -1,0 +1,49 @@
+"""What a driver's own settings models say of a device file."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from dmi.mistakes import Fault, Path
+from dmi.resources import Device, DeviceModel, merge_defaults
+from dmi.wording import fault_of
+from mapper_sdk.driver import Driver
+from mapper_sdk.scaling import Common, split_settings
+
+__all__ = ["settings_faults"]
+
+
+def settings_faults(
+    device: Device, model: DeviceModel, driver: type[Driver[Any, Any]]
+) -> list[Fault]:
+    """Faults in a device's configData, by the models that its driver reads it with.
+
+    Args:
+        device: As written.
+        model: Its model, whose defaults are merged in first.
+        driver: The driver of the device's protocol.
+    """
+    spec = merge_defaults(device, model).spec
+    base: Path = ("spec", "protocol", "configData")
+    faults = list(_faults(driver.link_model, spec.protocol.config_data, base, ""))
+    types = {prop.name: prop.type for prop in model.spec.properties}
+    for index, prop in enumerate(spec.properties):
+        if prop.name not in types:
+            continue  # told already: there is no such property in the model
+        path: Path = ("spec", "properties", index, "visitors", "configData")
+        common, own = split_settings(prop.visitors.config_data, driver.visit_model)
+        faults += _faults(Common, common, path, types[prop.name])
+        faults += _faults(driver.visit_model, own, path, types[prop.name])
+    return faults
+
+
+def _faults(
+    model: type[BaseModel], data: Mapping[str, object], base: Path, declared: str
+) -> Iterable[Fault]:
+    try:
+        model.model_validate(data, context={"type": declared})
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            fault = fault_of(detail, model)
+            yield Fault((*base, *fault.path), fault.problem, fault.hint)

@@ -1,0 +1,187 @@
+"""`dmi watch`: changes as they happen, over broken connections."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from dmi.errors import UnavailableError
+from dmi_cli.client import Client, Json, object_path
+from dmi_cli.exits import Exit
+from dmi_cli.names import split_name
+from dmi_cli.output import print_json_line, print_line, value_text
+
+__all__ = ["Change", "changes", "parse_events", "watch"]
+
+_FIRST_WAIT: Final = 0.2
+_LONGEST_WAIT: Final = 5.0
+
+
+@dataclass(slots=True)
+class Change:
+    """One server-sent event.
+
+    Attributes:
+        id: To resume after it; empty when it has none.
+        event: twin, desired, state, device, model, mapper, or gap.
+        data: Its JSON.
+    """
+
+    id: str = ""
+    event: str = "message"
+    data: Json = field(default_factory=dict)
+
+
+def parse_events(lines: Iterator[str]) -> Iterator[Change]:
+    """Read server-sent events; comments and unfinished events are left out.
+
+    Source:
+        HTML Living Standard, section 9.2.6, interpreting an event stream.
+    """
+    fields: dict[str, str] = {}
+    for line in lines:
+        if line:
+            name, _, value = line.partition(":")
+            value = value.removeprefix(" ")
+            joined = name == "data" and "data" in fields
+            fields[name] = f"{fields['data']}\n{value}" if joined else value
+        elif "data" in fields:
+            yield Change(
+                fields.get("id", ""), fields.get("event", "message"), _json(fields["data"])
+            )
+            fields = {}
+        else:
+            fields = {}
+
+
+def _json(text: str) -> Json:
+    try:
+        found = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise UnavailableError(f"the stream of changes is not JSON: {error}") from error
+    return found if isinstance(found, dict) else {"value": found}
+
+
+def changes(client: Client, since: str, deadline: float | None) -> Iterator[Change]:
+    """Every change after `since`, reconnecting for as long as it takes.
+
+    Args:
+        client: Where to ask.
+        since: Id of the last event that was seen; empty for only what comes.
+        deadline: Moment on the monotonic clock to end at.
+
+    Raises:
+        UnavailableError: The manager could not be reached even once.
+        DmiError: It refused.
+    """
+    last, wait, connected = since, _FIRST_WAIT, False
+    while deadline is None or time.monotonic() < deadline:
+        try:
+            with client.lines(object_path("changes"), {}, last) as lines:
+                connected = True
+                for change in parse_events(_until(lines, deadline)):
+                    wait = _FIRST_WAIT
+                    last = change.id or last
+                    yield change
+        except UnavailableError as error:
+            if not connected:
+                raise
+            sys.stderr.write(f"dmi: {error}; trying again\n")
+        _pause(wait, deadline)
+        wait = min(2 * wait, _LONGEST_WAIT)
+
+
+def _until(lines: Iterator[str], deadline: float | None) -> Iterator[str]:
+    for line in lines:
+        yield line
+        if deadline is not None and time.monotonic() >= deadline:
+            return
+
+
+def _pause(seconds: float, deadline: float | None) -> None:
+    if deadline is not None:
+        seconds = min(seconds, deadline - time.monotonic())
+    time.sleep(max(0.0, seconds))
+
+
+def watch(options: argparse.Namespace) -> int:
+    """Print changes until enough were seen, time is over, or Ctrl-C.
+
+    Raises:
+        DmiError: The manager could not be reached even once, or refused.
+    """
+    wanted = {split_name(name, options.namespace) for name in options.names}
+    deadline = time.monotonic() + options.seconds if options.seconds is not None else None
+    left = options.count
+    with Client(options.server) as client:
+        for change in changes(client, options.since or "", deadline):
+            if not _is_wanted(change, options, wanted):
+                continue
+            if options.output == "json":
+                print_json_line({"id": change.id, "event": change.event, "data": change.data})
+            else:
+                print_line(_words(change))
+                sys.stdout.flush()
+            if left is not None:
+                left -= 1
+                if left <= 0:
+                    break
+    return Exit.OK
+
+
+def _is_wanted(change: Change, options: argparse.Namespace, wanted: set[tuple[str, str]]) -> bool:
+    """A gap always is: it says that what is wanted may be missing."""
+    if change.event == "gap":
+        return True
+    if options.kind and change.event not in options.kind:
+        return False
+    namespace, device = _owner(change.data)
+    if wanted:
+        return (namespace, device) in wanted
+    return options.namespace in {None, namespace}
+
+
+def _owner(data: Json) -> tuple[str, str]:
+    """Namespace and name of the object that a change concerns."""
+    metadata = data.get("metadata") or data
+    name = data.get("device") or metadata.get("name") or ""
+    return str(metadata.get("namespace") or data.get("namespace") or ""), str(name)
+
+
+def _words(change: Change) -> str:
+    data = change.data
+    namespace, name = _owner(data)
+    owner = f"{namespace}/{name}" if namespace else name
+    clock = time.strftime("%H:%M:%S")
+    if change.event == "gap":
+        missed = data.get("missed")
+        count = "an unknown number of" if missed is None else missed
+        return f"{clock} gap      {count} changes are missing here"
+    return f"{clock} {change.event:<8} {owner} {_detail(change.event, data)}".rstrip()
+
+
+def _detail(event: str, data: Json) -> str:
+    if event in {"twin", "desired"}:
+        return f"{data.get('property', '')} {_sides(data)}"
+    if event == "state":
+        status: dict[str, Any] = data.get("status") or data
+        reason = ": ".join(str(status[k]) for k in ("reason", "message") if status.get(k))
+        return f"{status.get('state', '')}{f' ({reason})' if reason else ''}"
+    return str(data.get("action") or data.get("change") or "")
+
+
+def _sides(twin: Json) -> str:
+    unit = f" {twin['unit']}" if twin.get("unit") else ""
+    words = []
+    if reported := twin.get("reported"):
+        quality = reported.get("quality", "good")
+        shown = "?" if reported.get("value") is None else value_text(reported["value"])
+        words.append(f"= {shown}{unit}")
+        if quality != "good":
+            words.append(f"({quality}: {reported.get('reason', '')})")
+    if desired := twin.get("desired"):
+        words.append(f"desired {value_text(desired.get('value'))} {desired.get('status', '')}")
+    return " ".join(words)
