@@ -102,3 +102,13 @@ class Plan:
     def key(self) -> Key:
         """The device's identity."""
         return self.device.key
+
+    @property
+    def sound(self) -> list[Point]:
+        """The points that can be served."""
+        return [point for point in self.points.values() if not point.problem]
+
+    @property
+    def faulty(self) -> list[Point]:
+        """The points that cannot."""
+        return [point for point in self.points.values() if point.problem]

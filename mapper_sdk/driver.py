@@ -37,8 +37,10 @@ Visit = TypeVar("Visit", bound=BaseModel)
 class Driver(ABC, Generic[Link, Visit]):
     """One connection to one device. It speaks the wire protocol and nothing else.
 
-    The session around it owns retries, timeouts, polling and the rule that calls on
-    one bus never overlap. Library exceptions leave as `dmi.errors`.
+    The session around it owns retries, timeouts, polling and the rule that on one bus
+    `read`, `write` and the abilities never overlap. `connect` and `close` are called
+    without holding the bus: a driver that talks there takes a turn itself. Library
+    exceptions leave as `dmi.errors`.
 
     Attributes:
         protocol_name: Equal to `Device.spec.protocol.protocolName` of its devices.
@@ -47,12 +49,16 @@ class Driver(ABC, Generic[Link, Visit]):
             all protocols (`mapper_sdk.scaling`) are taken out before, except those
             that this model has a field for.
         bus: What this device shares with others; set before `connect`.
+        patience: Seconds that one call may take, retries inside the driver included;
+            then it is cancelled and the connection counts as lost. May be set by
+            `__init__` for a device that is slow by design.
     """
 
     protocol_name: ClassVar[str]
     link_model: ClassVar[type[BaseModel]]
     visit_model: ClassVar[type[BaseModel]]
     bus: Bus
+    patience: float = 10.0
 
     def __init__(self, link: Link) -> None:
         self.link = link

@@ -3,13 +3,15 @@
 import itertools
 import logging
 from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from typing import Protocol
 
 from dmi.errors import ConfigError
-from dmi.reports import Desired
+from dmi.reports import Desired, Outcome, OutcomeStatus
 from dmi.resources import Device, DeviceModel, Key
 from mapper_sdk.devices import Plan
 from mapper_sdk.planning import AnyDriver, build_plan
+from mapper_sdk.twin import replaces
 
 __all__ = ["DeviceTable", "Fleet"]
 
@@ -92,11 +94,19 @@ class DeviceTable:
         """Keep a wish, and pass it on when the device is served."""
         wishes = self._desired.setdefault(desired.device, {})
         known = wishes.get(desired.property)
-        if known is not None and desired.version < known.version:
+        if known is not None and not replaces(desired, known):
             return
         wishes[desired.property] = desired
         if desired.device in self._served:
             self._fleet.wish(desired)
+
+    def note_outcome(self, outcome: Outcome) -> None:
+        """A wish was written or refused: it is not written again, whatever comes and goes."""
+        known = self._desired.get(outcome.device, {}).get(outcome.property)
+        if known is None or known.version != outcome.version:
+            return
+        if outcome.status not in (OutcomeStatus.PENDING, OutcomeStatus.REJECTED):
+            self._desired[outcome.device][outcome.property] = replace(known, settled=True)
 
     def keep_only(self, models: AbstractSet[Key], devices: AbstractSet[Key]) -> None:
         """Forget every model and device that is not in these sets."""

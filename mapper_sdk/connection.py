@@ -1,0 +1,392 @@
+"""One device while it is connected: every call to its driver happens here, one at a time."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from dmi.clock import Clock
+from dmi.errors import ConfigError, DmiError, UnavailableError
+from dmi.readings import Quality, Reading, Value
+from mapper_sdk.bus import Bus, Turn
+from mapper_sdk.collecting import Collection, Look
+from mapper_sdk.devices import Plan, Point
+from mapper_sdk.driver import Answer, Calling, Method, Subscribing
+from mapper_sdk.hub import Batch, Hub
+from mapper_sdk.intake import DriverBugError, guarded, take
+from mapper_sdk.planning import AnyDriver, adopt, diff_plans
+from mapper_sdk.polling import Poller
+from mapper_sdk.twin import Wishes
+
+__all__ = ["Connection", "Surroundings"]
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_HEARTBEAT_MS = 10_000
+_CLOSE_LIMIT = 5.0
+
+
+@dataclass(slots=True)
+class Surroundings:
+    """What all devices of a mapper have in common."""
+
+    driver_class: type[AnyDriver]
+    poller: Poller
+    hub: Hub
+    clock: Clock
+
+    def publish_faults(self, points: Iterable[Point], reason: str, message: str) -> None:
+        """Say that these points have no good value; not again where that is known."""
+        now = self.clock.time()
+        self.hub.publish(
+            [
+                (point, point.fail(reason, message or point.problem, now))
+                for point in points
+                if not _is_bad(point, reason)
+            ]
+        )
+
+
+def _is_bad(point: Point, reason: str) -> bool:
+    latest = point.latest
+    return latest is not None and latest.quality is Quality.BAD and latest.reason == reason
+
+
+@dataclass(slots=True)
+class _Request:
+    """Something to be done in a turn of its own, and who waits for its result."""
+
+    run: Callable[[], Awaitable[Any]]
+    answer: "asyncio.Future[Any]" = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+class Connection:
+    """Connects, reads what is due, writes what is wished, until told to leave or it is lost.
+
+    Attributes:
+        ready: It has been connected and looked at once: requests are served.
+        methods: What the device offers, when its driver is a `Calling` one.
+        next_plan: A changed plan that has not been applied yet.
+    """
+
+    def __init__(self, plan: Plan, bus: Bus, wishes: Wishes, around: Surroundings) -> None:
+        self.ready = False
+        self.methods: Sequence[Method] = ()
+        self._plan = plan
+        self._bus = bus
+        self._wishes = wishes
+        self._around = around
+        self._driver: AnyDriver | None = None
+        self._bell = asyncio.Event()
+        self._turn: Turn | None = None
+        self._leaving = False
+        self.next_plan: Plan | None = None
+        self._fault: DmiError | None = None
+        self._requests: deque[_Request] = deque()
+        self._live: asyncio.Future[None] | None = None
+        self._collection = Collection(around.poller, self._bell.set)
+        self._pushed: list[tuple[Point, Answer]] = []
+
+    # ------------------------------------------------- told from outside ----
+
+    def leave(self) -> None:
+        """Close after the exchange that is under way."""
+        self._leaving = True
+        self._bell.set()
+
+    def change(self, plan: Plan) -> None:
+        """The device is declared like this from now on."""
+        self.next_plan = plan
+        self._bell.set()
+
+    def hurry(self) -> None:
+        """There is something to write: a poll that waits for the bus goes ahead."""
+        if self._turn is not None:
+            self._turn.promote()
+        self._bell.set()
+
+    async def request(self, run: Callable[[], Awaitable[Result]]) -> Result:
+        """Have something done ahead of all polls, and give its result."""
+        request = _Request(run)
+        self._requests.append(request)
+        self.hurry()
+        result: Result = await request.answer
+        return result
+
+    async def read_now(self, points: Sequence[Point]) -> None:
+        """Return when these points have been read; who asks meanwhile shares the read."""
+        if self._live is None:
+            self._live = asyncio.get_running_loop().create_future()
+        self._collection.ask(points)
+        await asyncio.shield(self._live)
+
+    # ----------------------------------------------------------- its life ----
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Connect and serve.
+
+        Returns when told to leave, or when a changed plan asks for another connection.
+
+        Args:
+            on_ready: Called once, when the device has answered.
+
+        Raises:
+            DmiError: The connection is lost, or there was none.
+        """
+        error: DmiError = UnavailableError("the device is being disconnected")
+        try:
+            await self._open()
+            on_ready()
+            self.ready = True
+            while not self._leaving:
+                await self._step()
+                if self._fault is not None:
+                    raise self._fault
+                if self.next_plan is not None and not await self._adopt_plan():
+                    return
+        except DmiError as lost:
+            error = lost
+            raise
+        finally:
+            self.ready = False
+            self._collection.stop()
+            self._dismiss(error)
+            await self._close()
+
+    async def _open(self) -> None:
+        around = self._around
+        await guarded(around.driver_class.patience, self._connect)
+        async with self._bus.turn():
+            await self._subscribe()
+            if isinstance(self._driver, Calling):
+                self.methods = await guarded(self._driver.patience, self._driver.methods)
+            self._collection.ask(self._plan.sound)
+            await self._look()
+
+    async def _connect(self) -> None:
+        driver = self._around.driver_class(self._plan.link)
+        driver.bus = self._bus
+        self._driver = driver
+        await driver.connect()
+
+    async def _close(self) -> None:
+        driver, self._driver = self._driver, None
+        if driver is None:
+            return
+        try:
+            await guarded(_CLOSE_LIMIT, driver.close)
+        except DmiError as error:
+            log.warning("device %s does not close cleanly: %s", self._plan.key, error)
+
+    def _dismiss(self, error: DmiError) -> None:
+        """Nobody will serve these any more."""
+        for request in self._requests:
+            if not request.answer.done():
+                request.answer.set_exception(error)
+        self._requests.clear()
+        _answer(self._live, error)
+
+    async def _step(self) -> None:
+        """Do the most urgent thing, in one turn on the bus; wait when there is nothing."""
+        urgent = bool(self._requests or self._wishes.pending)
+        if not urgent and not self._collection.has_due:
+            if not (self._leaving or self.next_plan or self._fault):
+                self._bell.clear()
+                await self._bell.wait()
+            return
+        self._turn = self._bus.turn(write=urgent)
+        async with self._turn:
+            self._turn = None
+            if self._requests:
+                await self._serve(self._requests.popleft())
+            elif self._wishes.pending:
+                await self._grant()
+            elif self._collection.has_due:
+                await self._look()
+
+    async def _adopt_plan(self) -> bool:
+        """Apply a changed plan with the least disturbance; False when that is a reconnect."""
+        new, self.next_plan = self.next_plan, None
+        if new is None:
+            return True
+        change = diff_plans(self._plan, new)
+        adopt(self._plan, new, change)
+        self._wishes.recheck(self._plan.points)
+        self._around.publish_faults(self._plan.faulty, ConfigError.reason, "")
+        if change.reconnect:
+            return False
+        if change.touches_reading:
+            async with self._bus.turn():
+                await self._subscribe()
+            names = [point.name for point in (*change.added, *change.redirected)]
+            points = self._plan.points
+            self._collection.ask(points[name] for name in names if not points[name].problem)
+        return True
+
+    # ---------------------------------------------------------- exchanges ----
+
+    async def _look(self) -> None:
+        """Read what is due, in one exchange."""
+        look = self._collection.next_look()
+        # Who asks from now on gets the next look: this one may not hold their points.
+        live, self._live = self._live, None
+        try:
+            if look.points:
+                driver = self._connected()
+                answers = await guarded(driver.patience, driver.read, look.visits)
+                self._accept(look, answers)
+            _answer(live, None)
+        except DmiError as error:
+            _answer(live, error)
+            raise
+        finally:
+            if live is not None:
+                live.cancel()
+
+    def _accept(self, look: Look, answers: Sequence[Answer]) -> None:
+        batch, lost = take(look.points, answers, self._around.clock.time())
+        self._collection.done(look, failing=lost is not None)
+        if lost is not None:
+            if not self.ready or self._collection.all_failing:
+                raise lost
+            # Perhaps only these points are out of reach. The others will tell.
+            self._collection.probe()
+        self._publish(batch)
+
+    def _publish(self, batch: Batch) -> None:
+        if self._wishes.written or self._wishes.pending:
+            self._wishes.compare(batch)
+        self._around.hub.publish(batch)
+
+    async def _serve(self, request: _Request) -> None:
+        if request.answer.done():
+            return
+        try:
+            result = await request.run()
+        except DmiError as error:
+            if not request.answer.done():
+                request.answer.set_exception(error)
+            if isinstance(error, (UnavailableError, DriverBugError)):
+                raise
+        else:
+            if not request.answer.done():
+                request.answer.set_result(result)
+        finally:
+            request.answer.cancel()
+
+    async def write(self, point: Point, value: Value) -> Reading:
+        """Write and read back, inside a turn; gives what the device has now.
+
+        Raises:
+            DmiError: As the driver says; nothing is known of the device's value then.
+        """
+        driver = self._connected()
+        raw = point.scaling.reverse(value)
+        await guarded(driver.patience, driver.write, point.visit, raw)
+        return await self.read_back(point)
+
+    async def read_back(self, point: Point) -> Reading:
+        """Read one point, inside a turn, and publish it."""
+        driver = self._connected()
+        answers = await guarded(driver.patience, driver.read, [point.visit])
+        batch, _ = take([point], answers, self._around.clock.time())
+        self._publish(batch)
+        return batch[0][1]
+
+    async def call(self, name: str, arguments: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Run one of the device's own methods, inside a turn."""
+        driver = self._connected()
+        if not isinstance(driver, Calling):
+            raise DriverBugError("the driver has methods and cannot call them")
+        return await guarded(driver.patience, driver.call, name, arguments)
+
+    def _connected(self) -> AnyDriver:
+        if self._driver is None:
+            raise UnavailableError("the device is not connected")
+        return self._driver
+
+    async def _grant(self) -> None:
+        """Write the next wish, and see what the device makes of it."""
+        wish = self._wishes.begin()
+        point = self._plan.points.get(wish.desired.property) if wish else None
+        if wish is None or wish.value is None or point is None:
+            return
+        driver = self._connected()
+        try:
+            raw = point.scaling.reverse(wish.value)
+            await guarded(driver.patience, driver.write, point.visit, raw)
+        except DmiError as error:
+            self._wishes.failed(wish, error)
+            if isinstance(error, (UnavailableError, DriverBugError)):
+                raise
+            return
+        self._wishes.wrote(wish)
+        reading = await self.read_back(point)
+        if reading.quality is not Quality.BAD:
+            self._wishes.differs(wish, reading)
+
+    # ------------------------------------------------------------- pushed ----
+
+    async def _subscribe(self) -> None:
+        """Let the device push what it can, and poll the rest."""
+        served = self._plan.sound
+        driver = self._driver
+        if not isinstance(driver, Subscribing):
+            self._collection.arrange(served)
+            return
+        visits = [point.visit for point in served]
+        publish = self._publisher(driver, served)
+        refusals = await guarded(driver.patience, driver.subscribe, visits, publish)
+        if len(refusals) != len(served):
+            raise DriverBugError(f"{len(refusals)} answers to {len(served)} subscriptions")
+        polled = [p for p, refusal in zip(served, refusals, strict=True) if refusal is not None]
+        if polled:
+            self._collection.arrange(polled)
+        else:
+            # Somebody must notice when a device that only pushes is gone.
+            self._collection.arrange(served[:1], least_ms=_HEARTBEAT_MS)
+
+    def _publisher(
+        self, driver: AnyDriver, points: Sequence[Point]
+    ) -> Callable[[int, Answer], None]:
+        def publish(index: int, answer: Answer) -> None:
+            if self._driver is not driver:
+                return
+            if not self._pushed:
+                asyncio.get_running_loop().call_soon(self._flush)
+            self._pushed.append((points[index], answer))
+
+        return publish
+
+    def _flush(self) -> None:
+        """Publish everything that was pushed in one turn of the loop as one batch."""
+        pushed, self._pushed = self._pushed, []
+        known = self._plan.points
+        live = [(point, answer) for point, answer in pushed if known.get(point.name) is point]
+        points, answers = [point for point, _ in live], [answer for _, answer in live]
+        try:
+            batch, lost = take(points, answers, self._around.clock.time())
+        except DriverBugError as error:
+            self._fault = error
+            self._bell.set()
+            return
+        if lost is not None:
+            self._collection.probe()
+        self._publish(batch)
+
+
+def _answer(waiting: "asyncio.Future[None] | None", error: DmiError | None) -> None:
+    """Release those who wait for a look, unless that has happened already."""
+    if waiting is None or waiting.done():
+        return
+    if error is None:
+        waiting.set_result(None)
+    else:
+        waiting.set_exception(error)
+        waiting.exception()  # Marks it as seen: perhaps nobody waits any more.

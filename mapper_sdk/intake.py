@@ -1,0 +1,113 @@
+"""The border to a driver: calling it safely, and making readings of its answers."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar, TypeVarTuple
+
+from dmi.errors import ConversionError, DeadlineError, DmiError, UnavailableError
+from dmi.readings import Quality, Reading
+from mapper_sdk.devices import Point
+from mapper_sdk.driver import Answer
+from mapper_sdk.hub import Batch
+
+__all__ = ["DriverBugError", "guarded", "take"]
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+_PLAIN = frozenset({int, float, bool, str, bytes})
+
+
+class DriverBugError(DmiError):
+    """The driver failed in a way that its contract does not allow."""
+
+    reason = "driver_bug"
+
+
+async def guarded(
+    limit: float, call: Callable[[*Arguments], Awaitable[Result]], *arguments: *Arguments
+) -> Result:
+    """Call a driver, and let nothing escape but `DmiError`.
+
+    Raises:
+        DeadlineError: It took longer than `limit` seconds, and was cancelled.
+        UnavailableError: It let an OSError escape, as Python's sockets raise them.
+        DriverBugError: It raised anything else; the traceback is in the log.
+    """
+    try:
+        async with asyncio.timeout(limit):
+            return await call(*arguments)
+    except DmiError:
+        raise
+    except TimeoutError as error:
+        raise DeadlineError(str(error) or f"no answer within {limit:g} s") from error
+    except OSError as error:
+        raise UnavailableError(str(error) or type(error).__name__) from error
+    # Drivers are other people's code: what one does wrong may cost its own device, never
+    # the others in this process. So this is the one place that catches everything.
+    except Exception as error:
+        log.exception("the driver has a bug")
+        raise DriverBugError(f"{type(error).__name__}: {error}") from error
+
+
+def take(
+    points: Sequence[Point], answers: Sequence[Answer], time: float
+) -> tuple[Batch, UnavailableError | None]:
+    """Turn a driver's answers into readings, and note each as its point's latest.
+
+    Args:
+        points: What was asked.
+        answers: One for each point, in order.
+        time: For answers that bring none of their own, seconds since 1970-01-01 UTC.
+
+    Returns:
+        The readings; and an error if not one of the points could be reached.
+
+    Raises:
+        DriverBugError: The number of answers is not that of the questions.
+    """
+    if len(answers) != len(points):
+        raise DriverBugError(f"{len(answers)} answers to {len(points)} visits")
+    batch: Batch = []
+    lost: UnavailableError | None = None
+    unreachable = 0
+    for point, answer in zip(points, answers, strict=True):
+        # The exact types first: this loop runs for every single reading.
+        if type(answer) in _PLAIN:
+            try:
+                reading = point.convert(answer, time)
+            except ConversionError as error:
+                reading = point.fail(error.reason, error.message, time)
+            else:
+                point.latest = reading
+                if point.trouble:
+                    point.trouble = ""
+        elif isinstance(answer, Reading):
+            reading = _with_source_time(point, answer)
+        elif isinstance(answer, DmiError):
+            reading = point.fail(answer.reason, str(answer), time)
+            if isinstance(answer, UnavailableError):
+                lost = answer
+                unreachable += 1
+        else:
+            raise DriverBugError(f"{point.name}: a driver cannot answer {answer!r}")
+        batch.append((point, reading))
+    return batch, lost if unreachable == len(points) else None
+
+
+def _with_source_time(point: Point, answer: Reading) -> Reading:
+    """Convert the value of a reading that brings its own time and quality."""
+    if answer.value is None or answer.quality is Quality.BAD:
+        return point.fail(answer.reason or "bad", answer.reason, answer.time)
+    try:
+        reading = point.convert(answer.value, answer.time)
+    except ConversionError as error:
+        return point.fail(error.reason, error.message, answer.time)
+    if answer.quality is not Quality.GOOD:
+        reading = Reading(reading.value, answer.time, answer.quality, answer.reason)
+    point.latest = reading
+    point.trouble = ""
+    return reading

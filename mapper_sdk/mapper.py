@@ -1,0 +1,174 @@
+"""A whole mapper: link, device table, sessions, fan-out and REST around one driver class."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from random import Random
+from types import MappingProxyType
+
+from dmi.clock import Clock, SystemClock
+from dmi.errors import NotFoundError
+from dmi.reports import Desired, DeviceState, Outcome
+from dmi.resources import Key
+from mapper_sdk.bus import Buses
+from mapper_sdk.connection import Surroundings
+from mapper_sdk.devices import Plan
+from mapper_sdk.hub import Hub
+from mapper_sdk.link.base import Link
+from mapper_sdk.planning import AnyDriver
+from mapper_sdk.polling import Poller
+from mapper_sdk.session import Session
+from mapper_sdk.table import DeviceTable
+
+__all__ = ["Mapper"]
+
+log = logging.getLogger(__name__)
+
+
+class Mapper:
+    """Serves every device that its link names, each in a session of its own.
+
+    Attributes:
+        table: What the link tells.
+        hub: Where readings go out; add consumers before `run`.
+        poller: The timer, with its statistics.
+        sessions: The devices being served.
+        states: State of every device that was ever heard of and is not gone.
+    """
+
+    def __init__(
+        self,
+        driver_class: type[AnyDriver],
+        link: Link,
+        *,
+        protocol: str = "",
+        clock: Clock | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        """Prepare everything; nothing runs yet.
+
+        Args:
+            driver_class: Speaks the protocol.
+            link: Names the devices and takes the readings.
+            protocol: Overrides the driver's protocol name.
+            clock: Time for tests.
+            rng: Randomness for tests; spreads retries, decides nothing secret.
+        """
+        clock = clock or SystemClock()
+        self.driver_class = driver_class
+        self.link = link
+        self.clock = clock
+        self.hub = Hub(clock)
+        self.hub.add("link", link.report)
+        self.poller = Poller(clock)
+        self.table = DeviceTable(driver_class, self, protocol)
+        self._around = Surroundings(driver_class, self.poller, self.hub, clock)
+        self._buses = Buses()
+        self._rng = rng or Random()  # noqa: S311 - spreads retries
+        self._sessions: dict[Key, Session] = {}
+        self._states: dict[Key, DeviceState] = {}
+        self._leaving: dict[Key, Session] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    @property
+    def sessions(self) -> Mapping[Key, Session]:
+        """The devices being served."""
+        return MappingProxyType(self._sessions)
+
+    @property
+    def states(self) -> Mapping[Key, DeviceState]:
+        """State of every device, also of those that cannot be served."""
+        return MappingProxyType(self._states)
+
+    def session(self, key: Key) -> Session:
+        """Give the session of one device.
+
+        Raises:
+            NotFoundError: No such device is served.
+        """
+        session = self._sessions.get(key)
+        if session is not None:
+            return session
+        state = self._states.get(key)
+        why = f"is {state.state}: {state.message}" if state else "is not known here"
+        raise NotFoundError(f"the device {why}", device=str(key))
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            group.create_task(self.poller.run(), name="poller")
+            group.create_task(self.link.run(self.table), name="link")
+
+    async def drain(self) -> None:
+        """Let go of all devices, then return when everything read so far is delivered."""
+        for key in list(self._sessions):
+            self.drop(key)
+        for session in list(self._leaving.values()):
+            await session.closed.wait()
+        if self.link.connected:
+            await self.link.drain()
+
+    # -------------------------------------------------------------- Fleet ----
+
+    def serve(self, plan: Plan) -> None:
+        """Serve a device like this from now on; it may be served already."""
+        session = self._sessions.get(plan.key)
+        if session is not None:
+            session.update(plan)
+            return
+        if self._group is None:
+            raise RuntimeError("the mapper is not running")
+        session = Session(
+            plan, self._around, self._buses, self._rng, self._report_state, self._report_outcome
+        )
+        self._sessions[plan.key] = session
+        self._states[plan.key] = session.state
+        before = self._leaving.get(plan.key)
+        self._group.create_task(self._run_session(session, before), name=f"device {plan.key}")
+
+    def drop(self, key: Key) -> None:
+        """Serve a device no longer; unknown ones are ignored."""
+        self._states.pop(key, None)
+        self._let_go(key)
+
+    def refuse(self, key: Key, state: str, reason: str, message: str) -> None:
+        """Serve a device no longer, and say why."""
+        session = self._sessions.get(key)
+        self._let_go(key)
+        if session is not None:
+            self._around.publish_faults(session.plan.points.values(), reason, message)
+        old = self._states.get(key)
+        since = old.since if old and old.state == state else self.clock.time()
+        self._report_state(DeviceState(key, state, since, reason, message))
+
+    def wish(self, desired: Desired) -> None:
+        """Somebody wants a property of a served device to have a value."""
+        self._sessions[desired.device].wish(desired)
+
+    # ------------------------------------------------------------ details ----
+
+    def _let_go(self, key: Key) -> None:
+        session = self._sessions.pop(key, None)
+        if session is not None:
+            self._leaving[key] = session
+            session.remove()
+
+    async def _run_session(self, session: Session, before: Session | None) -> None:
+        """Run a session, once the one that had the same device before has let go of it."""
+        key = session.plan.key
+        if before is not None:
+            await before.closed.wait()
+        try:
+            await session.run()
+        finally:
+            if self._leaving.get(key) is session:
+                del self._leaving[key]
+
+    def _report_state(self, state: DeviceState) -> None:
+        self._states[state.device] = state
+        self.link.report_state(state)
+
+    def _report_outcome(self, outcome: Outcome) -> None:
+        self.table.note_outcome(outcome)
+        self.link.report_outcome(outcome)

@@ -1,0 +1,262 @@
+"""One device, from its first connection to its removal: connect, serve, lose, wait, again."""
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from random import Random
+from typing import TypeVar
+
+from dmi.errors import (
+    ConfigError,
+    ConversionError,
+    DeadlineError,
+    DmiError,
+    NotFoundError,
+    UnavailableError,
+    UnsupportedError,
+)
+from dmi.readings import Reading, Value
+from dmi.reports import Desired, DeviceState, Outcome
+from mapper_sdk.backoff import Backoff
+from mapper_sdk.bus import Buses
+from mapper_sdk.connection import Connection, Surroundings
+from mapper_sdk.devices import Plan, Point
+from mapper_sdk.driver import Method
+from mapper_sdk.planning import adopt, diff_plans
+from mapper_sdk.twin import Wishes, checked_value
+
+__all__ = ["Session"]
+
+log = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
+
+_HOPELESS = (ConfigError, ConversionError, UnsupportedError)
+_REQUEST_LIMIT = 15.0
+
+
+class Session:
+    """Serves one device until it is removed. Expected errors end in here; only bugs escape.
+
+    Its state follows from real input and output: online once the device has answered,
+    offline when it cannot be reached, unhealthy when waiting for it does not help.
+
+    Attributes:
+        plan: The device as it is served now; changed in place.
+        state: As it was reported last.
+        closed: Set when the device has been let go of.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        around: Surroundings,
+        buses: Buses,
+        rng: Random,
+        report_state: Callable[[DeviceState], None],
+        report_outcome: Callable[[Outcome], None],
+    ) -> None:
+        self.plan = plan
+        self.state = DeviceState(plan.key, "unknown", around.clock.time(), "connecting")
+        self.closed = asyncio.Event()
+        self._around = around
+        self._buses = buses
+        self._backoff = Backoff(rng)
+        self._report_state = report_state
+        self._wishes = Wishes(plan.key, report_outcome, around.clock)
+        self._connection: Connection | None = None
+        self._removed = False
+        self._next_plan: Plan | None = None
+        self._bell = asyncio.Event()
+
+    # ------------------------------------------------- told from outside ----
+
+    def update(self, plan: Plan) -> None:
+        """Serve the device like this from now on, with the least disturbance."""
+        if self._connection is not None:
+            self._connection.change(plan)
+        else:
+            self._next_plan = plan
+            self._bell.set()
+
+    def remove(self) -> None:
+        """Let go of the device; `closed` is set when that is done."""
+        self._removed = True
+        self._bell.set()
+        if self._connection is not None:
+            self._connection.leave()
+
+    def wish(self, desired: Desired) -> None:
+        """Somebody wants a property to have a value."""
+        if not self._wishes.put(desired, self.plan.points):
+            return
+        if self._connection is not None and self._connection.ready:
+            self._connection.hurry()
+        else:
+            self._wishes.wait(self.state.reason)
+
+    # ------------------------------------------------------- for the REST ----
+
+    def point(self, name: str) -> Point:
+        """Give one property.
+
+        Raises:
+            NotFoundError: The device has none of that name.
+        """
+        point = self.plan.points.get(name)
+        if point is None:
+            raise NotFoundError(f"there is no property {name!r}", device=str(self.plan.key))
+        return point
+
+    async def read_now(self, names: Iterable[str]) -> Mapping[str, Reading]:
+        """Read these properties from the device itself.
+
+        Raises:
+            NotFoundError: The device has no such property.
+            ConfigError: A property cannot be served as it is declared.
+            UnavailableError: The device is away, or does not answer in time.
+        """
+        points = [self.point(name) for name in names]
+        for point in points:
+            if point.problem:
+                raise ConfigError(point.problem, device=str(self.plan.key))
+        connection = self._connected()
+        try:
+            async with asyncio.timeout(_REQUEST_LIMIT):
+                await connection.read_now(points)
+        except TimeoutError as error:
+            raise DeadlineError("the bus is busy", device=str(self.plan.key)) from error
+        return {point.name: point.latest for point in points if point.latest is not None}
+
+    async def write(self, name: str, value: Value) -> Reading:
+        """Write a property and give what the device reads back. No wish changes by it.
+
+        Raises:
+            DmiError: The value may not be written, or the device refuses it or is away.
+        """
+        point = self.point(name)
+        checked = checked_value(point, value)
+        connection = self._connected()
+        return await self._request(lambda: connection.write(point, checked), connection)
+
+    @property
+    def methods(self) -> Sequence[Method]:
+        """What the device itself offers to call; empty while it is away."""
+        return self._connection.methods if self._connection is not None else ()
+
+    async def call(self, name: str, arguments: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Run one of the device's own methods.
+
+        Raises:
+            NotFoundError: The device has no such method.
+            DmiError: The device refuses it or is away.
+        """
+        connection = self._connected()
+        if all(method.name != name for method in connection.methods):
+            raise NotFoundError(f"there is no method {name!r}", device=str(self.plan.key))
+        return await self._request(lambda: connection.call(name, arguments), connection)
+
+    async def _request(
+        self, run: Callable[[], Awaitable[Result]], connection: Connection
+    ) -> Result:
+        try:
+            async with asyncio.timeout(_REQUEST_LIMIT):
+                return await connection.request(run)
+        except TimeoutError as error:
+            raise DeadlineError("the bus is busy", device=str(self.plan.key)) from error
+
+    def _connected(self) -> Connection:
+        if self._connection is None or not self._connection.ready:
+            # Asking a device that is known to be away would only stall its bus.
+            why = self.state.message or self.state.reason
+            raise UnavailableError(f"{self.state.state}: {why}", device=str(self.plan.key))
+        return self._connection
+
+    # ----------------------------------------------------------- its life ----
+
+    async def run(self) -> None:
+        """Keep the device served until it is removed, or this is cancelled."""
+        try:
+            while not self._removed:
+                self._adopt_plan()
+                self._around.publish_faults(self.plan.faulty, ConfigError.reason, "")
+                wait = await self._connect_and_serve()
+                if wait:
+                    await self._rest(wait)
+        finally:
+            self.closed.set()
+
+    async def _connect_and_serve(self) -> float:
+        """Give the seconds to wait until the next try; 0 when there was no failure."""
+        bus_key = self.plan.bus_key
+        bus = self._buses.acquire(bus_key)
+        connection = Connection(self.plan, bus, self._wishes, self._around)
+        self._connection = connection
+        try:
+            await connection.run(self._came_online)
+        except DmiError as error:
+            return 0.0 if self._removed else self._lost(error)
+        finally:
+            self._connection = None
+            self._next_plan = connection.next_plan or self._next_plan
+            self._buses.release(bus_key)
+        return 0.0
+
+    async def _rest(self, wait: float) -> None:
+        """Return after `wait` seconds, or as soon as the device was changed or removed."""
+        self._bell.clear()
+        ticket = None
+        if math.isfinite(wait):
+            ticket = self._around.poller.after(wait, self._ring)
+        if not self._removed and self._next_plan is None:
+            await self._bell.wait()
+        if ticket is not None:
+            self._around.poller.cancel(ticket)
+
+    def _ring(self) -> bool:
+        self._bell.set()
+        return True
+
+    def _adopt_plan(self) -> None:
+        new, self._next_plan = self._next_plan, None
+        if new is None:
+            return
+        adopt(self.plan, new, diff_plans(self.plan, new))
+        self._wishes.recheck(self.plan.points)
+        self._backoff.reset()
+
+    # -------------------------------------------------------------- state ----
+
+    def _came_online(self) -> None:
+        self._backoff.reset()
+        log.log(
+            logging.INFO if self.state.reason != "connecting" else logging.DEBUG,
+            "device %s is online",
+            self.plan.key,
+        )
+        self._set_state("online", "", "")
+
+    def _lost(self, error: DmiError) -> float:
+        """Note why the device is not served, and give the wait until the next try."""
+        state, wait = "unhealthy", self._backoff.longest()
+        if error.retryable:
+            state, wait = "offline", self._backoff.next()
+        elif isinstance(error, _HOPELESS):
+            wait = math.inf
+        again = (self.state.state, self.state.reason) == (state, error.reason)
+        level = logging.DEBUG if again else logging.WARNING
+        log.log(level, "device %s is %s: %s", self.plan.key, state, error.message)
+        self._set_state(state, error.reason, error.message)
+        self._around.publish_faults(self.plan.sound, error.reason, error.message)
+        self._wishes.wait(error.reason)
+        return wait
+
+    def _set_state(self, state: str, reason: str, message: str) -> None:
+        old = self.state
+        if (old.state, old.reason) == (state, reason):
+            return
+        now = self._around.clock.time()
+        since = old.since if old.state == state else now
+        self.state = DeviceState(self.plan.key, state, since, reason, message)
+        self._report_state(self.state)
