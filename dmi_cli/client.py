@@ -123,13 +123,16 @@ class Client:
                 return found
 
     @contextmanager
-    def lines(
-        self, path: str, params: Mapping[str, str], last_event: str
-    ) -> Iterator[Iterator[str]]:
-        """Lines of a stream of server-sent events; silence of a minute ends it.
+    def lines(self, path: str, last_event: str, silence: float) -> Iterator[Iterator[str]]:
+        """Lines of a stream of server-sent events.
+
+        Args:
+            path: From `object_path`.
+            last_event: Id to resume after; empty for only what comes.
+            silence: Seconds without a byte, after which the stream counts as broken.
 
         Raises:
-            UnavailableError: It cannot be reached, or broke off.
+            UnavailableError: It cannot be reached, fell silent, or broke off.
             DmiError: The manager refused.
         """
         headers = {"accept": "text/event-stream"}
@@ -140,9 +143,8 @@ class Client:
             self._http.stream(
                 "GET",
                 path,
-                params=params,
                 headers=headers,
-                timeout=httpx.Timeout(self._timeout, read=60.0),
+                timeout=httpx.Timeout(self._timeout, read=silence),
             ) as answer,
         ):
             if answer.is_error:

@@ -3,6 +3,7 @@
 import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 __all__ = ["COMMANDS", "Command"]
@@ -198,6 +199,20 @@ def _program(parser: argparse.ArgumentParser) -> None:
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--manager-socket",
+        type=Path,
+        default=Path("/run/dmi/dmi.sock"),
+        metavar="PATH",
+        help="where the manager serves or shall serve (default %(default)s)",
+    )
+    parser.add_argument(
+        "--data-dir",
+        type=Path,
+        default=Path("/var/lib/dmi"),
+        metavar="DIR",
+        help="where it keeps its data (default %(default)s)",
+    )
     _output(parser, "table", "json")
     _server(parser)
 

@@ -18,6 +18,7 @@ __all__ = ["Change", "changes", "parse_events", "watch"]
 
 _FIRST_WAIT: Final = 0.2
 _LONGEST_WAIT: Final = 5.0
+_SILENCE: Final = 60.0
 
 
 @dataclass(slots=True)
@@ -80,17 +81,20 @@ def changes(client: Client, since: str, deadline: float | None) -> Iterator[Chan
     last, wait, connected = since, _FIRST_WAIT, False
     while deadline is None or time.monotonic() < deadline:
         try:
-            with client.lines(object_path("changes"), {}, last) as lines:
+            silence = _remaining(deadline, _SILENCE)
+            with client.lines(object_path("changes"), last, silence) as lines:
                 connected = True
                 for change in parse_events(_until(lines, deadline)):
                     wait = _FIRST_WAIT
                     last = change.id or last
                     yield change
         except UnavailableError as error:
+            if deadline is not None and time.monotonic() >= deadline:
+                return
             if not connected:
                 raise
             sys.stderr.write(f"dmi: {error}; trying again\n")
-        _pause(wait, deadline)
+        time.sleep(_remaining(deadline, wait))
         wait = min(2 * wait, _LONGEST_WAIT)
 
 
@@ -101,10 +105,11 @@ def _until(lines: Iterator[str], deadline: float | None) -> Iterator[str]:
             return
 
 
-def _pause(seconds: float, deadline: float | None) -> None:
-    if deadline is not None:
-        seconds = min(seconds, deadline - time.monotonic())
-    time.sleep(max(0.0, seconds))
+def _remaining(deadline: float | None, most: float) -> float:
+    """Seconds until the deadline, within bounds that a timeout may have."""
+    if deadline is None:
+        return most
+    return max(0.001, min(most, deadline - time.monotonic()))
 
 
 def watch(options: argparse.Namespace) -> int:
