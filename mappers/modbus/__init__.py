@@ -1,0 +1,1 @@
+"""Mapper for Modbus devices: TCP, TLS, UDP, RTU, RTU over TCP, ASCII."""

@@ -1,0 +1,409 @@
+"""The Modbus driver, and its connection: the only file of the mapper that imports pymodbus.
+
+pymodbus supplies frames, requests and transports. When to ask, how long to wait, and which
+answer belongs to which request is decided here: its own client retries, reconnects and closes
+connections by rules that do not fit a line shared by many units.
+"""
+
+import asyncio
+import logging
+import ssl
+import struct
+import termios
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
+from typing import Any, ClassVar
+
+from pymodbus.exceptions import ModbusException
+from pymodbus.framer import FramerAscii, FramerBase, FramerRTU, FramerSocket
+from pymodbus.pdu import DecodePDU, ModbusPDU, ReadCoilsRequest, ReadHoldingRegistersRequest
+from pymodbus.pdu.bit_message import (
+    ReadDiscreteInputsRequest,
+    WriteMultipleCoilsRequest,
+    WriteSingleCoilRequest,
+)
+from pymodbus.pdu.register_message import (
+    MaskWriteRegisterRequest,
+    ReadInputRegistersRequest,
+    WriteMultipleRegistersRequest,
+    WriteSingleRegisterRequest,
+)
+from pymodbus.transaction import TransactionManager
+from pymodbus.transport import CommParams, CommType
+
+from dmi.errors import DeadlineError, DmiError, OverloadedError, UnavailableError
+from dmi.readings import Value
+from mapper_sdk.driver import Answer, Driver
+from mappers.modbus.config import ModbusLink, Transport
+from mappers.modbus.endpoint import Membership
+from mappers.modbus.line import seconds_on_line, tls_context
+from mappers.modbus.pacing import Pacing
+from mappers.modbus.planner import Span
+from mappers.modbus.reader import Reader
+from mappers.modbus.refusals import error_of
+from mappers.modbus.visit import ModbusVisit, Register
+from mappers.modbus.writer import Writer
+
+__all__ = ["ModbusDriver", "Wire"]
+
+_BUSY_PAUSE = 0.1
+"""Seconds after which a unit that is busy is asked again."""
+
+
+# ------------------------------------------------------------------ answers ----
+
+
+class _RawAnswer(ModbusPDU):
+    """The answer to a read, its bytes left alone: they are decoded once, by property."""
+
+    rtu_byte_count_pos = 2
+    payload = b""
+
+    def decode(self, data: bytes) -> None:
+        """Take the bytes behind the byte count."""
+        self.payload = data[1:]
+        if len(self.payload) != data[0]:
+            raise ValueError(f"{len(self.payload)} bytes came, {data[0]} were announced")
+
+    def __str__(self) -> str:
+        """Short: pymodbus formats each answer, to log it or not."""
+        return type(self).__name__
+
+
+class _Coils(_RawAnswer):
+    function_code = 1
+
+
+class _DiscreteInputs(_RawAnswer):
+    function_code = 2
+
+
+class _HoldingRegisters(_RawAnswer):
+    function_code = 3
+
+
+class _InputRegisters(_RawAnswer):
+    function_code = 4
+
+
+_READS: dict[Register, type[ModbusPDU]] = {
+    Register.COIL: ReadCoilsRequest,
+    Register.DISCRETE_INPUT: ReadDiscreteInputsRequest,
+    Register.HOLDING: ReadHoldingRegistersRequest,
+    Register.INPUT: ReadInputRegistersRequest,
+}
+
+
+def _payload_size(request: ModbusPDU) -> int:
+    """Bytes of data that a request takes there or brings back."""
+    is_bits = request.function_code in {1, 2, 5, 15}
+    return (request.count + 7) // 8 if is_bits else 2 * request.count
+
+
+def _fits(answer: ModbusPDU, request: ModbusPDU, *, numbered: bool) -> bool:
+    """Whether an answer can be the one to this request.
+
+    A device may answer a write with another value than asked for, where the transaction number
+    proves whose answer it is.
+    """
+    if answer.function_code & 0x7F != request.function_code:
+        return False
+    if answer.isError():
+        return True
+    if isinstance(answer, _RawAnswer):
+        return len(answer.payload) == _payload_size(request)
+    if answer.address != request.address:
+        return False
+    if isinstance(request, WriteMultipleRegistersRequest | WriteMultipleCoilsRequest):
+        return answer.count == request.count
+    if numbered or isinstance(request, MaskWriteRegisterRequest):
+        return True
+    return (list(answer.registers), list(answer.bits)) == (
+        list(request.registers),
+        list(request.bits),
+    )
+
+
+# --------------------------------------------------------------- connection ----
+
+
+class Wire(TransactionManager):
+    """One open connection, shared by the units behind it. Its users take turns.
+
+    Attributes:
+        link: Settings of the unit that opened it.
+    """
+
+    def __init__(self, link: ModbusLink, context: ssl.SSLContext | None = None) -> None:
+        decoder = DecodePDU(False)
+        for answer in (_Coils, _DiscreteInputs, _HoldingRegisters, _InputRegisters):
+            decoder.register(answer)
+        framer = _framer_class(link.carrier)(decoder)
+        super().__init__(_parameters(link, context), framer, 0, False, None, None, None)
+        if context is not None:
+            name = link.server_name or link.host
+            create: Callable[..., Coroutine[Any, Any, Any]] = self.call_create
+            self.call_create = partial(create, server_hostname=name)
+        self.link = link
+        self._numbered = link.carrier.numbers_requests
+        self._request: ModbusPDU | None = None
+        self._waiting: asyncio.Future[ModbusPDU] | None = None
+        self._pacing = Pacing(numbered=self._numbered)
+
+    async def open(self) -> None:
+        """Connect, and keep the pause that the device wants.
+
+        Raises:
+            UnavailableError: It cannot be done now; nothing is held.
+        """
+        try:
+            async with asyncio.timeout(self.link.connect_timeout):
+                self.transport, _ = await self.call_create()
+            # A serial transport becomes ready only in the next turns of the loop.
+            await asyncio.sleep(self.link.pause_after_connect)
+            await asyncio.sleep(0)
+        except TimeoutError as error:
+            limit = self.link.connect_timeout
+            raise UnavailableError(f"{self.link.endpoint}: no connection in {limit} s") from error
+        except (OSError, ValueError, RuntimeError, termios.error) as error:
+            raise UnavailableError(f"{self.link.endpoint}: {error}") from error
+        except asyncio.CancelledError:
+            self.close()
+            raise
+
+    async def ask(self, request: ModbusPDU, link: ModbusLink) -> ModbusPDU:
+        """Send a request and give its answer, which may be an exception response.
+
+        Raises:
+            DeadlineError: No answer came in time.
+            UnavailableError: The connection broke, or what came was garbage.
+        """
+        if self._pacing.awaits_late_answer(request.dev_id):
+            # Let it through the frame's filter, to be heard and dropped.
+            self.request_dev_id, self.request_transaction_id = request.dev_id, 0
+        await self._pacing.wait(request.dev_id, link)
+        if not self.is_active():
+            raise UnavailableError(f"{link.endpoint}: the connection was closed")
+        request.transaction_id = self.getNextTID()
+        self._request = request
+        waiting: asyncio.Future[ModbusPDU] = self.loop.create_future()
+        self._waiting = waiting
+        seconds = link.timeout + seconds_on_line(_payload_size(request), link)
+        alarm = self.loop.call_later(seconds, self._give_up, request.dev_id, link)
+        self.pdu_send(request)
+        try:
+            return await waiting
+        except asyncio.CancelledError:
+            self._pacing.expect_late(request.dev_id, link)
+            raise
+        finally:
+            alarm.cancel()
+            self._waiting = self._request = None
+            self._pacing.note_end()
+
+    async def shut(self) -> None:
+        """Close the connection; safe to call twice."""
+        self.close()
+        self._fail(UnavailableError(f"{self.link.endpoint}: the connection was closed"))
+
+    def _give_up(self, unit: int, link: ModbusLink) -> None:
+        self._pacing.expect_late(unit, link)
+        # Half an answer in the buffer: where the next one begins could not be found any more.
+        torn = bool(self.recv_buffer) and self._is_numbered_stream
+        if self._pacing.note_silence() or torn:
+            self.close()
+        text = f"unit {unit} at {link.endpoint} did not answer within {link.timeout} s"
+        self._fail(DeadlineError(text))
+
+    @property
+    def _is_numbered_stream(self) -> bool:
+        return self.link.carrier in {Transport.TCP, Transport.TLS}
+
+    # ------------------------------------------- called by the transport ----
+
+    def callback_data(self, data: bytes, addr: tuple[Any, ...] | None = None) -> int:
+        """Take what has arrived; give how much of it is used up."""
+        try:
+            used, answer = self.framer.handleFrame(
+                data, self.request_dev_id, self.request_transaction_id
+            )
+        except (ModbusException, ValueError, IndexError, struct.error) as error:
+            self._garbled(str(error))
+            return len(data)
+        if answer is not None:
+            self._take(answer)
+        return used
+
+    def _take(self, answer: ModbusPDU) -> None:
+        request, waiting = self._request, self._waiting
+        if request is None or waiting is None or waiting.done():
+            self._pacing.note_stray(answer.dev_id)
+            return
+        if self._numbered and answer.transaction_id != request.transaction_id:
+            return
+        if not _fits(answer, request, numbered=self._numbered):
+            if self._numbered:
+                self._garbled(f"the answer to function {request.function_code} does not fit it")
+            return
+        self._pacing.note_answer()
+        waiting.set_result(answer)
+
+    def _garbled(self, why: str) -> None:
+        if self._waiting is None:
+            return
+        if self._is_numbered_stream:
+            self.close()
+        self._fail(
+            UnavailableError(f"{self.link.endpoint}: garbage came instead of an answer: {why}")
+        )
+
+    def callback_disconnected(self, exc: Exception | None) -> None:
+        """The other end closed the connection, or it broke."""
+        why = f": {exc}" if exc else ""
+        self._fail(UnavailableError(f"{self.link.endpoint}: the connection was lost{why}"))
+
+    def error_received(self, exc: Exception) -> None:
+        """UDP: the network says that nobody listens there."""
+        self._fail(UnavailableError(f"{self.link.endpoint}: {exc}"))
+
+    def _fail(self, error: DmiError) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_exception(error)
+
+
+def _framer_class(carrier: Transport) -> type[FramerBase]:
+    match carrier:
+        case Transport.RTU | Transport.RTU_OVER_TCP:
+            return FramerRTU
+        case Transport.ASCII:
+            return FramerAscii
+    # TLS too: pymodbus's own frame for it cannot put together what two TLS records bring.
+    return FramerSocket
+
+
+def _parameters(link: ModbusLink, context: ssl.SSLContext | None) -> CommParams:
+    if link.carrier.is_serial:
+        return CommParams(
+            comm_name="modbus",
+            comm_type=CommType.SERIAL,
+            host=str(link.serial_port),
+            baudrate=link.baud_rate,
+            bytesize=link.data_bits,
+            parity=link.parity.value[0].upper(),
+            stopbits=link.stop_bits,
+            handle_local_echo=link.local_echo,
+        )
+    kinds = {Transport.TLS: CommType.TLS, Transport.UDP: CommType.UDP}
+    return CommParams(
+        comm_name="modbus",
+        comm_type=kinds.get(link.carrier, CommType.TCP),
+        host=str(link.host),
+        port=link.tcp_port,
+        sslctx=context,
+    )
+
+
+async def _open_wire(link: ModbusLink) -> Wire:
+    # Each thing that pymodbus would log reaches the caller as an error.
+    log = logging.getLogger("pymodbus.logging")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.CRITICAL)
+    context = None
+    if link.carrier is Transport.TLS:
+        context = await asyncio.to_thread(tls_context, link)
+    wire = Wire(link, context)
+    await wire.open()
+    return wire
+
+
+# ------------------------------------------------------------------- driver ----
+
+
+class ModbusDriver(Driver[ModbusLink, ModbusVisit]):
+    """One unit behind a Modbus endpoint; units of one endpoint share its connection."""
+
+    protocol_name: ClassVar[str] = "modbus"
+    link_model: ClassVar[type[ModbusLink]] = ModbusLink
+    visit_model: ClassVar[type[ModbusVisit]] = ModbusVisit
+
+    def __init__(self, link: ModbusLink) -> None:
+        super().__init__(link)
+        self._shared = Membership(link, _open_wire)
+        self._reader = Reader(link)
+        self._writer = Writer(link)
+        self._heard = False
+
+    @classmethod
+    def bus_key(cls, link: ModbusLink) -> str:
+        """The endpoint: one serial line, or one port of one host."""
+        return f"modbus:{link.endpoint}"
+
+    async def connect(self) -> None:
+        """Open the endpoint's connection, or join the units that have it open already."""
+        await self._shared.join(self.bus)
+        self._heard = False
+        self._reader.start_afresh()
+
+    async def read(self, visits: Sequence[ModbusVisit]) -> Sequence[Answer]:
+        """Read everything in the fewest requests; see `Reader`."""
+        return await self._reader.read(visits, self.fetch)
+
+    async def write(self, visit: ModbusVisit, value: Value) -> None:
+        """Write one property; see `Writer`."""
+        await self._writer.write(visit, value, self)
+
+    async def close(self) -> None:
+        """Leave the connection; the last unit closes it."""
+        await self._shared.leave()
+
+    # ------------------------------------------------------------ requests ----
+
+    async def fetch(self, register: Register, span: Span) -> bytes:
+        """Read a range of one table; repeated after silence, as the settings say."""
+        count = span.end - span.start
+        request = _READS[register](address=span.start, count=count, dev_id=self.link.unit)
+        retries = self.link.retries if self._heard else 0
+        answer = await self._request(
+            request, f"reading {count} from {register} {span.start}", retries
+        )
+        payload: bytes = answer.payload  # type: ignore[attr-defined]  # Wire let only those pass
+        return payload
+
+    async def set_bits(self, address: int, bits: Sequence[bool], *, multiple: bool) -> None:
+        """Write coils with function 15, or one with function 5."""
+        kind = WriteMultipleCoilsRequest if multiple else WriteSingleCoilRequest
+        request = kind(address=address, bits=[bool(bit) for bit in bits], dev_id=self.link.unit)
+        await self._request(request, f"writing {len(bits)} to CoilRegister {address}")
+
+    async def set_registers(self, address: int, words: Sequence[int], *, multiple: bool) -> None:
+        """Write registers with function 16, or one with function 6."""
+        kind = WriteMultipleRegistersRequest if multiple else WriteSingleRegisterRequest
+        request = kind(address=address, registers=list(words), dev_id=self.link.unit)
+        await self._request(request, f"writing {len(words)} to HoldingRegister {address}")
+
+    async def mask_register(self, address: int, and_mask: int, or_mask: int) -> None:
+        """Change bits of a register with function 22."""
+        request = MaskWriteRegisterRequest(address, and_mask, or_mask, dev_id=self.link.unit)
+        await self._request(request, f"writing bits of HoldingRegister {address}")
+
+    async def _request(self, request: ModbusPDU, what: str, retries: int = 0) -> ModbusPDU:
+        for left in range(retries, -1, -1):
+            try:
+                return await self._exchange(request, what)
+            except OverloadedError:
+                if not left:
+                    raise
+                await asyncio.sleep(_BUSY_PAUSE)
+            except UnavailableError:
+                if self._shared.drop_if_broken() or not left:
+                    raise
+        raise AssertionError("the last round returns or raises")
+
+    async def _exchange(self, request: ModbusPDU, what: str) -> ModbusPDU:
+        wire = await self._shared.wire()
+        answer = await wire.ask(request, self.link)
+        self._heard = True
+        if answer.isError():
+            unit = f"unit {self.link.unit} at {self.link.endpoint}"
+            raise error_of(answer.exception_code, f"{what} of {unit}")
+        return answer
