@@ -1,0 +1,213 @@
+"""The link to a device manager that speaks DMI v1."""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from random import Random
+from typing import Final
+
+import grpc
+
+from dmi.convert_batch import encode_batch
+from dmi.convert_v1 import registration_to_v1
+from dmi.errors import DmiError, UnavailableError
+from dmi.proto.v1 import api_pb2 as pb
+from dmi.proto.v1 import api_pb2_grpc as rpc
+from dmi.readings import Reading
+from dmi.reports import DeviceState, Outcome, Registration
+from dmi.unix_socket import channel
+from mapper_sdk.backoff import Backoff
+from mapper_sdk.devices import Point
+from mapper_sdk.link.base import Link, Served
+from mapper_sdk.link.outbox import Outbox, Sealed
+from mapper_sdk.link.patience import Patience
+from mapper_sdk.link.stream import Stream, one_error, open_stream
+from mapper_sdk.link.v1_watch import Watch
+
+__all__ = ["V1Link"]
+
+log = logging.getLogger(__name__)
+
+_GATHER: Final = 0.05
+_WELCOME: Final = 2.5
+_FLUSH: Final = 1.0
+
+Reports = Stream[pb.ReportBatch, pb.ReportAck]
+Lease = Stream[pb.MapperBeat, pb.MapperNotice]
+Gauges = Callable[[], Mapping[str, float]]
+
+
+class V1Link(Link):
+    """Registers, watches and reports over one kept channel; begins again when any of it ends.
+
+    Readings gather for up to 50 ms, the first after a silence go at once, and so do states
+    and outcomes. Batches keep their numbers over connections, so each is applied once.
+
+    Attributes:
+        refused: Handles of points whose readings the manager did not take.
+    """
+
+    def __init__(
+        self,
+        socket: Path,
+        registration: Registration,
+        *,
+        gauges: Gauges = dict,
+        outbox: Outbox | None = None,
+        rng: Random | None = None,
+    ) -> None:
+        """Prepare; nothing is opened before `run`.
+
+        Args:
+            socket: The manager's.
+            registration: Who this mapper is.
+            gauges: What people shall see of its health; asked at each beat.
+            outbox: Where reports wait; by default one of the usual size.
+            rng: Randomness of the waits between attempts.
+        """
+        super().__init__()
+        self.refused: set[int] = set()
+        self._socket = socket
+        self._registration = registration
+        self._gauges = gauges
+        self._outbox = outbox or Outbox()
+        self.dropped = self._outbox.dropped
+        self._stream_id = secrets.token_hex(16)
+        # Randomness against thundering herds needs no cryptography.
+        rng = rng or Random()  # noqa: S311
+        self._patience = Patience(socket, Backoff(rng, first=0.1, longest=2.0), log)
+
+    # ------------------------------------------------------------ reports ----
+
+    def report(self, batch: list[tuple[Point, Reading]]) -> None:
+        """Take the readings of one look at a device."""
+        self._outbox.add(batch)
+
+    def report_state(self, state: DeviceState) -> None:
+        """Take a device's new state."""
+        self._outbox.add_state(state)
+
+    def report_outcome(self, outcome: Outcome) -> None:
+        """Take what became of a wish."""
+        self._outbox.add_outcome(outcome)
+
+    async def drain(self) -> None:
+        """Return when everything taken so far is committed by the manager."""
+        await self._outbox.drained()
+
+    # ------------------------------------------------------------ session ----
+
+    async def run(self, served: Served) -> None:
+        """Serve until cancelled; waits for a manager that is not there, and for its return."""
+        watch = Watch(served)
+        async with channel(self._socket) as manager:
+            while True:
+                self._patience.begin()
+                try:
+                    await self._session(manager, watch)
+                except DmiError as error:
+                    self._patience.complain(error)
+                finally:
+                    self.connected = False
+                await self._patience.wait()
+
+    async def _session(self, manager: grpc.aio.Channel, watch: Watch) -> None:
+        """Hold one lease for as long as everything works."""
+        with one_error():
+            async with open_stream(
+                rpc.MapperManagementStub(manager).Register, "register with the manager"
+            ) as lease:
+                welcome = await self._register(lease)
+                self.connected = True
+                self._patience.worked("linked to the manager at %s", self._socket)
+                seconds = welcome.lease_ms / 1000
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._beat(lease, seconds / 3))
+                    group.create_task(self._listen(lease, seconds))
+                    group.create_task(watch.follow(manager, welcome.session))
+                    group.create_task(self._report(manager, welcome.session))
+
+    async def _register(self, lease: Lease) -> pb.Welcome:
+        try:
+            async with asyncio.timeout(_WELCOME):
+                await lease.send(pb.MapperBeat(registration=registration_to_v1(self._registration)))
+                notice = await lease.receive()
+        except TimeoutError as error:
+            raise UnavailableError(f"no manager answers at {self._socket}") from error
+        if not notice.HasField("welcome"):
+            raise UnavailableError("the manager did not say welcome")
+        return notice.welcome
+
+    async def _beat(self, lease: Lease, seconds: float) -> None:
+        while True:
+            await asyncio.sleep(seconds)
+            await lease.send(pb.MapperBeat(gauges=self._gauges()))
+
+    async def _listen(self, lease: Lease, seconds: float) -> None:
+        """Hear the manager's answers to our beats; silence means that it hangs."""
+        while True:
+            try:
+                async with asyncio.timeout(seconds):
+                    notice = await lease.receive()
+            except TimeoutError as error:
+                raise UnavailableError(f"the manager was silent for {seconds:g} s") from error
+            if notice.HasField("goodbye"):
+                await self._flush()
+                raise UnavailableError(f"the manager stops: {notice.goodbye.reason}")
+
+    async def _flush(self) -> None:
+        """Use the last moment of a manager that is about to stop."""
+        try:
+            async with asyncio.timeout(_FLUSH):
+                await self._outbox.drained()
+        except TimeoutError:
+            log.debug("the manager stops before everything was delivered")
+
+    # ---------------------------------------------------------- delivery ----
+
+    async def _report(self, manager: grpc.aio.Channel, session: str) -> None:
+        method = rpc.DeviceDataManagementStub(manager).Report
+        async with open_stream(method, "report to the manager") as stream:
+            opening = pb.Opening(session=session, stream_id=self._stream_id)
+            await stream.send(pb.ReportBatch(opening=opening))
+            bound: dict[int, Point] = {}
+            self._acknowledged(await stream.receive(), bound)
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._deliver(stream, bound))
+                group.create_task(self._hear(stream, bound))
+
+    async def _deliver(self, stream: Reports, bound: dict[int, Point]) -> None:
+        for sealed in list(self._outbox.unacked):
+            await stream.send(_encode(sealed, bound))
+        while True:
+            await self._outbox.ready()
+            await stream.send(_encode(self._outbox.seal(), bound))
+            await self._outbox.linger(_GATHER)
+
+    async def _hear(self, stream: Reports, bound: Mapping[int, Point]) -> None:
+        while True:
+            self._acknowledged(await stream.receive(), bound)
+
+    def _acknowledged(self, ack: pb.ReportAck, bound: Mapping[int, Point]) -> None:
+        self._outbox.acknowledge(ack.sequence)
+        for handle in ack.refused:
+            point = bound.get(handle)
+            if point is not None and handle not in self.refused:
+                self.refused.add(handle)
+                log.warning("%s %s: the manager refuses its readings", point.device, point.name)
+
+
+def _encode(sealed: Sealed, bound: dict[int, Point]) -> pb.ReportBatch:
+    """Write a message, with names for the handles that this stream has not seen."""
+    fresh = {point.handle: point for point, _ in sealed.readings if point.handle not in bound}
+    bound.update(fresh)
+    return encode_batch(
+        sealed.sequence,
+        [(point.handle, reading) for point, reading in sealed.readings],
+        bindings=[(handle, point.device, point.name) for handle, point in fresh.items()],
+        states=sealed.states,
+        outcomes=sealed.outcomes,
+        dropped=sealed.dropped,
+    )
