@@ -87,8 +87,12 @@ class Planner:
                 touched.pop(key, None)
             else:
                 touched[key] = device
-        for device in touched.values():
-            self._wishes(plan, device, now)
+        fresh: dict[Key, dict[str, Twin]] = {}
+        for twin in plan.added:
+            fresh.setdefault(twin.device, {})[twin.property] = twin
+        for key, device in touched.items():
+            twins = {**self._known.twins.get(key, {}), **fresh.get(key, {})}
+            self._wishes(plan, device, twins, now)
         if plan.changes:
             plan.statements.append(rows.setting_put("version", plan.changes[-1].version))
         return plan
@@ -105,23 +109,23 @@ class Planner:
         before = self._desired.devices.get(key)
         known = self._known.twins.get(key, {})
         names = {prop.name for prop in device.spec.properties} if device is not None else set()
-        plan.added += [self._known.make(key, name) for name in sorted(names - known.keys())]
-        plan.removed += [twin for name, twin in known.items() if name not in names]
-        for twin in plan.removed:
+        removed = [twin for name, twin in known.items() if name not in names]
+        added = [self._known.make(key, name) for name in sorted(names - known.keys())]
+        for twin in removed:
             plan.statements += rows.twin_remove(twin)
-        plan.statements += [rows.twin_put(twin, None, 0) for twin in plan.added]
+        plan.statements += [rows.twin_put(twin, None, 0) for twin in added]
+        plan.removed += removed
+        plan.added += added
         if device is None:
             plan.statements.append(rows.state_remove(key))
             self._change(plan, "device", key)
         elif before is None or without_desired(before) != without_desired(device):
             self._change(plan, "device", key)
 
-    def _wishes(self, plan: Plan, device: Device, now: float) -> None:
+    def _wishes(self, plan: Plan, device: Device, twins: Mapping[str, Twin], now: float) -> None:
         """Turn each desired value that differs from the last one honoured into a wish."""
         model = plan.models.get(device.model_key, self._desired.models.get(device.model_key))
         declared = {prop.name: prop for prop in model.spec.properties} if model is not None else {}
-        fresh = {twin.property: twin for twin in plan.added if twin.device == device.key}
-        twins = {**self._known.twins.get(device.key, {}), **fresh}
         for prop in {prop.name: prop for prop in device.spec.properties}.values():
             twin = twins[prop.name]
             text = prop.desired.value if prop.desired is not None else ""
