@@ -79,10 +79,15 @@ def build_plan(
     )
 
 
-def _read(model: type[Settings], data: Mapping[str, Any], base: Path) -> Settings | str:
-    """Give the settings, or what is wrong with them."""
+def _read(
+    model: type[Settings], data: Mapping[str, Any], base: Path, declared: str = ""
+) -> Settings | str:
+    """Give the settings, or what is wrong with them.
+
+    A driver's model may look at the property's declared type: `type` in pydantic's context.
+    """
     try:
-        return model.model_validate(data)
+        return model.model_validate(data, context={"type": declared})
     except ValidationError as error:
         faults = (fault_of(detail, model) for detail in error.errors())
         return "; ".join(str(Fault(base + f.path, f.problem, f.hint)) for f in faults)
@@ -139,7 +144,7 @@ def _resolve(
         point.maximum = parse_bound(declared.maximum, declared.type)
     except ConversionError as error:
         return f"range of {prop.name!r} in the model: {error}"
-    visit = _read(driver_class.visit_model, own_data, base)
+    visit = _read(driver_class.visit_model, own_data, base, declared.type)
     if isinstance(visit, str):
         return visit
     point.common = common
