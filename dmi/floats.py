@@ -77,10 +77,8 @@ def _candidates(single: float, digits: int) -> Iterator[str]:
     if abs(math.frexp(single)[0]) != _MANTISSA_OF_POWER:
         return
     nearest = Decimal(f"{single:.{digits - 1}e}")
-    exponent = nearest.as_tuple().exponent
-    if isinstance(exponent, int):
-        step = Decimal((0, (1,), exponent))
-        yield str(nearest + step.copy_sign(nearest))
+    step = Decimal(1).scaleb(nearest.adjusted() - digits + 1)
+    yield str(nearest + step.copy_sign(nearest))
 
 
 def _plain(text: str) -> str:

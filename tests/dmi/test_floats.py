@@ -59,6 +59,7 @@ def digits_of(text: str) -> int:
         (-3.4028234663852886e38, "-34028235" + "0" * 31),
         (2.0**-126, "0." + "0" * 37 + "11754944"),
         (9.5367431640625e-07, "0.0000009536743"),
+        (13.148581504821777, "13.1485815"),
     ],
 )
 def test_32_bits_as_go_prints_them(number, text):
@@ -85,6 +86,7 @@ def test_64_bits_as_go_prints_them(number, text):
 @given(SINGLES)
 @example(3.4028234663852886e38)
 @example(9.5367431640625e-07)
+@example(13.148581504821777)
 def test_the_shortest_decimal_reads_back_the_same(single):
     text = float32_text(single)
     assert "e" not in text.lower()
