@@ -18,7 +18,7 @@ from dmi.documents import MAX_BYTES, Document, Plain, split_documents
 from dmi.errors import NotFoundError
 from dmi.mistakes import Fault, ManifestError, Mistake, Path
 from dmi.resources import API_VERSION, Device, DeviceModel, DeviceStatus, Key
-from dmi.wording import closest, fault_of
+from dmi.wording import closest, describe, fault_of
 
 __all__ = [
     "Manifest",
@@ -45,7 +45,7 @@ _OLD_KINDS: Final[dict[str, type[v1alpha2.Device | v1alpha2.DeviceModel]]] = {
     "Device": v1alpha2.Device,
     "DeviceModel": v1alpha2.DeviceModel,
 }
-_LISTS: Final = frozenset({"List", *(f"{kind}List" for kind in _KINDS)})
+_LISTS: Final = ("List", *(f"{kind}List" for kind in _KINDS))
 _OF_THE_SERVER: Final = frozenset(
     {
         "creationTimestamp",
@@ -184,11 +184,12 @@ def parse_manifests(content: str | bytes, name: str) -> tuple[list[Manifest], li
 def _objects(data: Plain, root: Path) -> Iterable[tuple[Path, Plain]]:
     """Unpack lists, at any depth."""
     if isinstance(data, dict) and data.get("kind") in _LISTS:
-        items = data.get("items")
-        for index, item in enumerate(items if isinstance(items, list) else []):
-            yield from _objects(item, (*root, "items", index))
-    else:
-        yield root, data
+        items = data.get("items") or []
+        if isinstance(items, list):
+            for index, item in enumerate(items):
+                yield from _objects(item, (*root, "items", index))
+            return
+    yield root, data
 
 
 def _read_object(document: Document, root: Path, data: Plain) -> Manifest | list[Mistake]:
@@ -243,6 +244,8 @@ def _identity_faults(data: dict[str, Plain]) -> list[Fault]:
     """Faults that leave unclear which fields to expect."""
     faults = []
     kind, version = data.get("kind"), data.get("apiVersion")
+    if kind in _LISTS:
+        return [Fault(("items",), f"must be a list, not {describe(data.get('items'))}")]
     if kind is None:
         faults.append(Fault((), "kind is missing", f"one of {', '.join(_KINDS)}"))
     elif not isinstance(kind, str) or kind not in _KINDS:
