@@ -6,14 +6,14 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
 
 from dmi.errors import UnavailableError
 
-__all__ = ["Program", "Usage", "program", "scratch_folder"]
+__all__ = ["Program", "Usage", "program", "scratch_folder", "until"]
 
 _ROOT: Final = Path(__file__).resolve().parent.parent
 _TICK: Final = 1 / os.sysconf("SC_CLK_TCK")
@@ -142,3 +142,17 @@ async def scratch_folder() -> AsyncIterator[Path]:
     """A new folder with a path short enough for Unix sockets, removed afterwards."""
     with tempfile.TemporaryDirectory(prefix="dmi-bench-") as path:
         yield Path(path)
+
+
+async def until(condition: Callable[[], bool], seconds: float, what: str) -> None:
+    """Return once something is so in another process.
+
+    Raises:
+        UnavailableError: It is not so after `seconds`; the message says what.
+    """
+    try:
+        async with asyncio.timeout(seconds):
+            while not condition():  # noqa: ASYNC110 - another process sets no event here
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise UnavailableError(f"not within {seconds:g} s: {what}") from None
