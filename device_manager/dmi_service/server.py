@@ -69,8 +69,8 @@ async def serve(
     clock = clock or SystemClock()
     leases = Leases(node, seconds=lease, clock=clock)
     counters = Counters()
-    limits = [*server_options(), ("grpc.max_receive_message_length", LARGEST_REQUEST)]
-    server = grpc.aio.server(options=limits)
+    limits = {**dict(server_options()), "grpc.max_receive_message_length": LARGEST_REQUEST}
+    server = grpc.aio.server(options=list(limits.items()))
     devices = add_v1(server, node, leases, counters, clock)
     bind(server, path)
     await server.start()

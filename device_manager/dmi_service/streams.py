@@ -1,12 +1,15 @@
-"""What the gRPC stubs leave untyped or awkward for streams."""
+"""What streams need beyond the gRPC stubs: their end mark, taking turns, errors of task groups."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
 import grpc
 
-from dmi.errors import DmiError
+from dmi.errors import ConflictError, DmiError
 
-__all__ = ["EOF", "Context", "expected"]
+__all__ = ["EOF", "Context", "Turns", "expected"]
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -20,3 +23,53 @@ def expected(group: BaseExceptionGroup[BaseException]) -> BaseException:
     while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
     return found or group
+
+
+class Turns:
+    """One stream at a time under each name: a newer one ends the older one first.
+
+    A mapper that lost its connection comes back before the manager has noticed; what
+    is still under way on the old stream must come to its end before the new one begins.
+    """
+
+    def __init__(self) -> None:
+        self._running: dict[str, _Turn] = {}
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[None]:
+        """Be the one stream of this name.
+
+        Raises:
+            ConflictError: A newer one has taken over.
+        """
+        turn, older = _Turn(), self._running.get(name)
+        self._running[name] = turn
+        try:
+            if older is not None:
+                await older.stop()
+            async with turn.cut:
+                turn.started = True
+                if not turn.stopped:
+                    yield
+        except TimeoutError:
+            if not turn.stopped:
+                raise
+        finally:
+            turn.ended.set()
+            if self._running[name] is turn:
+                del self._running[name]
+        if turn.stopped:
+            raise ConflictError("the same stream was opened again")
+
+
+class _Turn:
+    def __init__(self) -> None:
+        self.cut = asyncio.timeout(None)
+        self.ended = asyncio.Event()
+        self.started = self.stopped = False
+
+    async def stop(self) -> None:
+        self.stopped = True
+        if self.started and not self.ended.is_set():
+            self.cut.reschedule(asyncio.get_running_loop().time())
+        await self.ended.wait()

@@ -6,8 +6,8 @@ import logging
 from device_manager.dmi_service.batches import Batch, read_batch
 from device_manager.dmi_service.bindings import Bindings
 from device_manager.dmi_service.counters import Counters, count
-from device_manager.dmi_service.leases import Leases, LostSessionError, Session
-from device_manager.dmi_service.streams import EOF, Context, expected
+from device_manager.dmi_service.leases import Leases, Session
+from device_manager.dmi_service.streams import EOF, Context, Turns, expected
 from device_manager.node import Node
 from device_manager.records import TwinRecord
 from dmi.clock import Clock
@@ -38,29 +38,17 @@ class DataService(rpc.DeviceDataManagementServicer):
         self._leases = leases
         self._counters = counters
         self._clock = clock
-        self._running: dict[str, _ReportStream] = {}
+        self._turns = Turns()
 
     async def Report(self, _requests: object, context: Context) -> None:
         """Take one mapper's reports until it has no more."""
         async with grpc_errors(context):
             opening = await _opening(context)
             session = self._leases.find(opening.session)
-            async with session.stream():
-                await self._serve(opening.stream_id, session, context)
-
-    async def _serve(self, stream_id: str, session: Session, context: Context) -> None:
-        bindings = Bindings(self._node, self._leases, session)
-        stream = _ReportStream(self, stream_id, session, bindings, context)
-        older = self._running.get(stream_id)
-        self._running[stream_id] = stream
-        try:
-            if older is not None:
-                await older.stop()
-            await stream.run()
-        finally:
-            stream.ended.set()
-            if self._running.get(stream_id) is stream:
-                del self._running[stream_id]
+            async with session.stream(), self._turns.turn(opening.stream_id):
+                bindings = Bindings(self._node, self._leases, session)
+                stream = _ReportStream(self, opening.stream_id, session, bindings, context)
+                await stream.run()
 
     async def GetTwins(self, request: pb.GetTwinsRequest, context: Context) -> pb.GetTwinsResponse:
         """Say the last known twins."""
@@ -123,50 +111,27 @@ class _ReportStream:
         bindings: Bindings,
         context: Context,
     ) -> None:
-        self.ended = asyncio.Event()
         self._service = service
         self._id = stream_id
         self._session = session
         self._bindings = bindings
         self._context = context
         self._read: asyncio.Queue[Batch | None] = asyncio.Queue(_MOST_AHEAD)
-        self._cut = asyncio.timeout(None)
-        self._started = self._cut_short = False
 
     async def run(self) -> None:
         """Serve until the mapper ends the stream.
 
         Raises:
-            ConfigError: A message contradicts itself.
-            OverloadedError: A message is too big.
-            LostSessionError: A newer stream has taken over.
+            DmiError: A message contradicts itself or is too big.
         """
-        try:
-            async with self._cut:
-                self._started = True
-                if not self._cut_short:
-                    await self._run()
-        except TimeoutError:
-            if not self._cut_short:
-                raise
-        except ExceptionGroup as group:
-            raise expected(group) from group
-        if self._cut_short:
-            raise LostSessionError(f"stream {self._id} was opened again")
-
-    async def stop(self) -> None:
-        """End this stream; returns when nothing of it is under way."""
-        self._cut_short = True
-        if self._started and not self.ended.is_set():
-            self._cut.reschedule(asyncio.get_running_loop().time())
-        await self.ended.wait()
-
-    async def _run(self) -> None:
         committed = self._service.committed(self._id)
         await self._context.write(pb.ReportAck(sequence=committed))
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._commit_all())
-            await self._read_all(committed)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._commit_all())
+                await self._read_all(committed)
+        except ExceptionGroup as group:
+            raise expected(group) from group
 
     async def _read_all(self, committed: int) -> None:
         last = 0

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from device_manager.dmi_service.leases import Leases, Session
-from device_manager.dmi_service.streams import Context
+from device_manager.dmi_service.streams import Context, Turns
 from device_manager.dmi_service.watch import View, Watcher
 from device_manager.node import Node
 from dmi.errors import ConfigError
@@ -34,19 +34,20 @@ class DeviceService(rpc.DeviceManagementServicer):
         self._node = node
         self._leases = leases
         self._views: OrderedDict[str, View] = OrderedDict()
+        self._turns = Turns()
         self.proposals: deque[dict[str, Any]] = deque(maxlen=_MOST_PROPOSALS)
 
     async def Watch(self, request: pb.WatchRequest, context: Context) -> None:
         """List what is this mapper's to serve, then follow it."""
         async with grpc_errors(context):
             session = self._leases.find(request.session)
-            view = self._views.pop(session.mapper, View())
-            watcher = Watcher(self._node, self._leases, session, view)
-            try:
-                async with session.stream():
+            async with session.stream(), self._turns.turn(session.mapper):
+                view = self._views.pop(session.mapper, View())
+                watcher = Watcher(self._node, self._leases, session, view)
+                try:
                     await self._follow(watcher, _first(watcher, request, self._node), context)
-            finally:
-                self._keep(session.mapper, watcher.view)
+                finally:
+                    self._keep(session.mapper, watcher.view)
 
     async def _follow(
         self, watcher: Watcher, events: Iterator[pb.WatchEvent], context: Context
