@@ -1,6 +1,6 @@
 """What is wanted on this node: models and devices, who wants them, what is wrong with them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from dmi.checks import check_device, check_model
@@ -45,7 +45,7 @@ class Desired:
         """Everybody who wants something."""
         return set(self._origins.values())
 
-    def users(self, model: Key) -> Iterable[Key]:
+    def users(self, model: Key) -> Collection[Key]:
         """Devices that refer to a model."""
         return tuple(self._users.get(model, ()))
 

@@ -398,6 +398,10 @@ class Node:
         """Everybody who wants something."""
         return self._desired.origins()
 
+    def users(self, model: Key) -> Collection[Key]:
+        """Devices that refer to a model, whether it is there or not."""
+        return self._desired.users(model)
+
     def find(self, kind: str, key: Key) -> Device | DeviceModel | None:
         """An object by its kind ("Device" or "DeviceModel") and key."""
         return self._desired.find(kind, key)
