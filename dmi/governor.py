@@ -10,14 +10,14 @@ import asyncio
 import logging
 import re
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from dmi.budget import ROUNDING, Budget
 from dmi.clock import Clock
 from dmi.edgecore import (
-    CALLS_BURST,
-    CALLS_PER_SECOND,
     MAX_VALUE,
     name_fault,
     namespace_fault,
@@ -26,26 +26,16 @@ from dmi.edgecore import (
 )
 from dmi.resources import Key
 
-__all__ = ["Budget", "Charset", "Governor", "StateCall", "TwinCall", "TwinText", "escape"]
+__all__ = ["Charset", "Governor", "StateCall", "TwinCall", "TwinText", "escape"]
 
 log = logging.getLogger(__name__)
 
-_RATE: Final = 0.98 * CALLS_PER_SECOND
-_SLOWEST: Final = 0.05 * CALLS_PER_SECOND
-# A tenth of the bucket is never ours: other mappers of the node register, too.
-_CAPACITY: Final = 0.9 * CALLS_BURST
-# A mapper that ran before us kept this much for its states; so much is there at least.
-_START: Final = 0.5 * CALLS_BURST
-# Part of the capacity that only states may use, at most: many devices may change together.
-_STATES_SHARE: Final = 0.55
 # Values keep to this part of the rate while that reserve is not full, so that it fills.
 _VALUES_SHARE: Final = 0.92
 # Seconds for which states alone may use the bucket while values wait.
 _VALUES_PATIENCE: Final = 5.0
 _MOST_TWINS: Final = 1000
 _LOOK_AGAIN: Final = 0.25
-# Less than this is an error of rounding; waiting for it could go on for ever.
-_NOTHING: Final = 1e-6
 _ESCAPED: Final = re.compile(rb"[^a-zA-Z0-9\-_.,:/@]")
 
 
@@ -67,11 +57,17 @@ def escape(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class TwinText:
-    """Both halves of one twin as text; EdgeCore crashes when one is missing."""
+    """Both halves of one twin as text; EdgeCore crashes when one is missing.
+
+    Attributes:
+        metadata: Of the reported half. EdgeCore throws it away, other managers may not; a
+            twin with other metadata is no other twin.
+    """
 
     property: str
     reported: str
     desired: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,61 +84,6 @@ class StateCall:
 
     device: Key
     state: str
-
-
-class Budget:
-    """Our idea of the bucket that EdgeCore keeps for all mappers of the node.
-
-    It is a little smaller and fills a little slower than the real one. A refused call
-    means that others draw on it: from then on we take half, and grow back call by call.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.rate = _RATE
-        self.capacity = _CAPACITY
-        self._tokens = _START
-        self._last = clock.monotonic()
-
-    @property
-    def tokens(self) -> float:
-        """Calls that may be made now."""
-        passed = self._clock.monotonic() - self._last
-        return min(self.capacity, self._tokens + passed * self.rate)
-
-    def reserve(self, devices: int) -> float:
-        """Calls that only states may use: one for each device, while there is room."""
-        return min(float(devices), self.capacity * _STATES_SHARE)
-
-    def wait(self, tokens: float) -> float:
-        """Seconds until so many are there."""
-        missing = tokens - self.tokens
-        return missing / self.rate if missing > _NOTHING else 0.0
-
-    def spend(self) -> None:
-        """Count a call."""
-        self._set(self.tokens - 1)
-
-    def accepted(self) -> None:
-        """A call was admitted: grow back towards the full share."""
-        self._set(self.tokens)
-        self.rate = min(_RATE, self.rate + 0.01)
-        self.capacity = min(_CAPACITY, self.capacity + 1)
-
-    def refused(self) -> None:
-        """A call was refused: the bucket is empty, and others are at it."""
-        self._set(0.0)
-        self.rate = max(_SLOWEST, self.rate / 2)
-        self.capacity = max(1.0, self.capacity / 2)
-
-    def restarted(self) -> None:
-        """EdgeCore is a new process: its bucket is full."""
-        self.rate, self.capacity = _RATE, _CAPACITY
-        self._set(_CAPACITY)
-
-    def _set(self, tokens: float) -> None:
-        self._tokens = tokens
-        self._last = self._clock.monotonic()
 
 
 class Governor:
@@ -193,22 +134,23 @@ class Governor:
 
     # ------------------------------------------------------------- taking ----
 
-    def offer(self, device: Key, property_name: str, reported: str, desired: str = "") -> None:
+    def offer(self, device: Key, twin: TwinText) -> None:
         """Take a reading as text; unchanged ones count for nothing until `refresh` is over."""
-        twin = self._presentable(device, property_name, reported, desired)
+        name = twin.property
+        presentable = self._presentable(device, twin)
         waiting = self._twins.get(device)
-        if waiting is not None and property_name in waiting:
+        if waiting is not None and name in waiting:
             self.superseded += 1
-            if twin is None:
+            if presentable is None:
                 # Nothing is better than a value that is no longer true.
-                del waiting[property_name]
+                del waiting[name]
                 self._settle()
             else:
-                waiting[property_name] = twin
-        elif twin is not None and self._is_news(device, twin):
+                waiting[name] = presentable
+        elif presentable is not None and self._is_news(device, presentable):
             if not self._twins:
                 self._values_wait_since = self._clock.monotonic()
-            self._twins.setdefault(device, {})[property_name] = twin
+            self._twins.setdefault(device, {})[name] = presentable
             self._devices.add(device)
             self._wake()
 
@@ -250,7 +192,7 @@ class Governor:
         while True:
             await self._something.wait()
             wait = self._wait()
-            if wait < _NOTHING:
+            if wait < ROUNDING:
                 return self._take()
             await self._clock.sleep(min(wait, _LOOK_AGAIN))
 
@@ -355,19 +297,21 @@ class Governor:
             return True
         return self._clock.monotonic() - known[1] >= self._refresh
 
-    def _presentable(self, device: Key, name: str, reported: str, desired: str) -> TwinText | None:
+    def _presentable(self, device: Key, twin: TwinText) -> TwinText | None:
         """The twin as EdgeCore will keep it, or None where it would keep nothing."""
-        given = reported
+        reported, desired = twin.reported, twin.desired
         if self._charset is Charset.REPLACE:
             reported, desired = escape(reported), escape(desired)
-        if fault := _fault(device, name, reported):
-            self._withhold(device, name, fault, given)
+        if fault := _fault(device, twin.property, reported):
+            self._withhold(device, twin.property, fault, twin.reported)
             return None
-        self.escaped += given != reported
         if value_fault(desired):
-            self._withhold(device, name, "desired", desired)
+            self._withhold(device, twin.property, "desired", desired)
             desired = ""
-        return TwinText(name, reported, desired)
+        if reported == twin.reported and desired == twin.desired:
+            return twin
+        self.escaped += reported != twin.reported
+        return replace(twin, reported=reported, desired=desired)
 
     def _withhold(self, device: Key, name: str, reason: str, text: str) -> None:
         self.withheld[reason] += 1

@@ -3,7 +3,8 @@ from collections import Counter
 
 import pytest
 
-from dmi.governor import Budget, Charset, Governor, StateCall, TwinCall, escape
+from dmi.budget import Budget
+from dmi.governor import Charset, Governor, StateCall, TwinCall, TwinText, escape
 from dmi.resources import Key
 from mapper_sdk.fakes.edgecore import FakeLimiter
 from mapper_sdk.testing import FakeClock
@@ -20,6 +21,10 @@ def governor(fake_clock: FakeClock) -> Governor:
     return governor
 
 
+def offer(governor: Governor, device: Key, name: str, reported: str, desired: str = "") -> None:
+    governor.offer(device, TwinText(name, reported, desired))
+
+
 def values(call: TwinCall) -> dict[str, str]:
     return {twin.property: twin.reported for twin in call.twins}
 
@@ -28,9 +33,9 @@ def values(call: TwinCall) -> dict[str, str]:
 
 
 async def test_one_call_carries_every_changed_twin_of_a_device(governor):
-    governor.offer(KILN, "a", "1", "2")
-    governor.offer(PUMP, "a", "3")
-    governor.offer(KILN, "b", "4")
+    offer(governor, KILN, "a", "1", "2")
+    offer(governor, PUMP, "a", "3")
+    offer(governor, KILN, "b", "4")
     call = await governor.next()
     assert call.device == KILN
     assert [(t.property, t.reported, t.desired) for t in call.twins] == [
@@ -41,14 +46,14 @@ async def test_one_call_carries_every_changed_twin_of_a_device(governor):
 
 async def test_the_newest_value_wins(governor):
     for value in ("1", "2", "3"):
-        governor.offer(KILN, "a", value)
+        offer(governor, KILN, "a", value)
     assert values(await governor.next()) == {"a": "3"}
     assert governor.superseded == 2
 
 
 async def test_states_go_before_values_but_not_for_ever(governor, fake_clock):
     for name in ("a", "b"):
-        governor.offer(Key("plant", name), "p", "1")
+        offer(governor, Key("plant", name), "p", "1")
     for name in "cdefgh":
         governor.offer_state(Key("plant", name), "online")
     kinds = [type(await governor.next()) for _ in range(3)]
@@ -61,7 +66,7 @@ async def test_values_leave_a_reserve_for_the_states_of_all_devices(governor):
     """With ninety calls at hand and forty devices, values may have fifty at once."""
     for _ in range(60):
         for number in range(40):
-            governor.offer(Key("plant", f"d{number}"), "p", str(governor.superseded))
+            offer(governor, Key("plant", f"d{number}"), "p", str(governor.superseded))
         try:
             async with asyncio.timeout(0.05):
                 governor.accepted(await governor.next())
@@ -91,7 +96,7 @@ async def test_devices_take_turns_by_how_long_they_wait(governor, fake_clock):
     turns = []
     for round_ in range(3):
         for name in "abc":
-            governor.offer(Key("plant", name), "p", str(round_))
+            offer(governor, Key("plant", name), "p", str(round_))
     async with asyncio.TaskGroup() as group:
 
         async def give_out() -> None:
@@ -99,7 +104,7 @@ async def test_devices_take_turns_by_how_long_they_wait(governor, fake_clock):
                 call = await governor.next()
                 governor.accepted(call)
                 turns.append(call.device.name)
-                governor.offer(call.device, "p", f"again {step}".replace(" ", "-"))
+                offer(governor, call.device, "p", f"again {step}".replace(" ", "-"))
 
         group.create_task(give_out())
         await fake_clock.advance(10)
@@ -108,7 +113,7 @@ async def test_devices_take_turns_by_how_long_they_wait(governor, fake_clock):
 
 async def test_a_very_wide_device_goes_in_several_calls(governor, fake_clock):
     for number in range(1500):
-        governor.offer(KILN, f"p{number}", "1")
+        offer(governor, KILN, f"p{number}", "1")
     first = await governor.next()
     governor.accepted(first)
     async with asyncio.TaskGroup() as group:
@@ -122,38 +127,38 @@ async def test_a_very_wide_device_goes_in_several_calls(governor, fake_clock):
 
 
 async def test_an_unchanged_twin_is_repeated_only_after_a_while(governor, fake_clock):
-    governor.offer(KILN, "a", "1")
+    offer(governor, KILN, "a", "1")
     governor.accepted(await governor.next())
-    governor.offer(KILN, "a", "1")
+    offer(governor, KILN, "a", "1")
     async with asyncio.timeout(1):
         await governor.idle()
-    governor.offer(KILN, "a", "1", "5")
+    offer(governor, KILN, "a", "1", "5")
     call = await governor.next()
     assert call.twins[0].desired == "5"
     governor.accepted(call)
     await fake_clock.advance(50)
-    governor.offer(KILN, "a", "1", "5")
+    offer(governor, KILN, "a", "1", "5")
     assert values(await governor.next()) == {"a": "1"}
 
 
 async def test_after_repeat_all_nothing_counts_as_sent(governor, fake_clock):
-    governor.offer(KILN, "a", "1")
+    offer(governor, KILN, "a", "1")
     governor.offer_state(KILN, "online")
     for _ in range(2):
         governor.accepted(await governor.next())
     governor.repeat_all()
     assert await governor.next() == StateCall(KILN, "online")
-    governor.offer(KILN, "a", "1")
+    offer(governor, KILN, "a", "1")
     await fake_clock.advance(2)
     assert values(await governor.next()) == {"a": "1"}
 
 
 async def test_a_failed_call_comes_again_unless_something_newer_is_there(governor, fake_clock):
-    governor.offer(KILN, "a", "1")
-    governor.offer(KILN, "b", "1")
-    governor.offer(PUMP, "a", "1")
+    offer(governor, KILN, "a", "1")
+    offer(governor, KILN, "b", "1")
+    offer(governor, PUMP, "a", "1")
     call = await governor.next()
-    governor.offer(KILN, "a", "2")
+    offer(governor, KILN, "a", "2")
     governor.failed(call)
     await fake_clock.advance(2)
     again = await governor.next()
@@ -171,7 +176,7 @@ async def test_a_failed_state_comes_again_unless_a_newer_one_is_there(governor):
 
 
 async def test_what_is_given_up_does_not_come_again(governor):
-    governor.offer(KILN, "a", "1")
+    offer(governor, KILN, "a", "1")
     governor.give_up(await governor.next())
     async with asyncio.timeout(1):
         await governor.idle()
@@ -179,15 +184,15 @@ async def test_what_is_given_up_does_not_come_again(governor):
 
 
 async def test_a_forgotten_device_says_nothing(governor):
-    governor.offer(KILN, "a", "1")
+    offer(governor, KILN, "a", "1")
     governor.offer_state(KILN, "online")
-    governor.offer(PUMP, "a", "1")
+    offer(governor, PUMP, "a", "1")
     governor.forget(KILN)
     assert (await governor.next()).device == PUMP
 
 
 async def test_idle_waits_for_the_call_under_way(governor):
-    governor.offer(KILN, "a", "1")
+    offer(governor, KILN, "a", "1")
     call = await governor.next()
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.01):
@@ -211,22 +216,22 @@ async def test_idle_waits_for_the_call_under_way(governor):
     ],
 )
 async def test_holds_back_what_would_be_dropped(governor, caplog, key, name, value, reason):
-    governor.offer(key, name, value)
-    governor.offer(key, name, value)
+    offer(governor, key, name, value)
+    offer(governor, key, name, value)
     await governor.idle()
     assert governor.withheld == {reason: 2}
     assert len([r for r in caplog.records if reason in r.getMessage()]) == 1
 
 
 async def test_a_withheld_value_takes_the_outdated_one_with_it(governor):
-    governor.offer(KILN, "a", "fine")
-    governor.offer(KILN, "a", "not fine")
+    offer(governor, KILN, "a", "fine")
+    offer(governor, KILN, "a", "not fine")
     async with asyncio.timeout(1):
         await governor.idle()
 
 
 async def test_a_desired_half_that_would_be_dropped_goes_out_empty(governor):
-    governor.offer(KILN, "a", "1", "50 %")
+    offer(governor, KILN, "a", "1", "50 %")
     call = await governor.next()
     assert (call.twins[0].reported, call.twins[0].desired) == ("1", "")
     assert governor.withheld == {"desired": 1}
@@ -241,9 +246,9 @@ async def test_holds_back_states_that_would_vanish(governor, key_state):
 
 async def test_escapes_when_the_operator_wants_it(fake_clock):
     governor = Governor(fake_clock, charset=Charset.REPLACE)
-    governor.offer(KILN, "a", "21.5 °C", "a#b")
-    governor.offer(KILN, "b", "21.5")
-    governor.offer(KILN, "c", " " * 200)
+    offer(governor, KILN, "a", "21.5 °C", "a#b")
+    offer(governor, KILN, "b", "21.5")
+    offer(governor, KILN, "c", " " * 200)
     call = await governor.next()
     assert [(t.reported, t.desired) for t in call.twins] == [
         ("21.5#20#c2#b0C", "a#23b"),
@@ -291,7 +296,7 @@ async def test_a_refusal_halves_and_success_grows_back(fake_clock):
 
 
 async def test_a_refused_call_waits_and_comes_again(governor, fake_clock):
-    governor.offer(KILN, "a", "1")
+    offer(governor, KILN, "a", "1")
     governor.refused(await governor.next())
     async with asyncio.TaskGroup() as group:
         again = group.create_task(governor.next())
@@ -330,7 +335,7 @@ class Plant:
         while True:
             for index, device in enumerate(self.devices):
                 for number in range(20):
-                    self.governor.offer(device, f"p{number}", str(tick))
+                    offer(self.governor, device, f"p{number}", str(tick))
                 if (tick + index * 20) % 1000 == 0 or tick == 0:
                     self.set_state(device, f"o{'ff' if tick else 'n'}line")
             if tick == self.storm_at:
