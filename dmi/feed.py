@@ -61,6 +61,7 @@ class Feed(Generic[T]):
         self._ring: list[T | Callable[[], T] | None] = [None] * size
         self._count = 0
         self._readers = 0
+        self._closed = False
         self._wake: asyncio.Future[None] | None = None
 
     @property
@@ -81,6 +82,14 @@ class Feed(Generic[T]):
         """
         self._ring[self._count % self._size] = event
         self._count += 1
+        self._wake_all()
+
+    def close(self) -> None:
+        """End every reader, now and later: whoever serves the streams is about to stop."""
+        self._closed = True
+        self._wake_all()
+
+    def _wake_all(self) -> None:
         if self._wake is not None:
             self._wake.set_result(None)
             self._wake = None
@@ -97,7 +106,7 @@ class Feed(Generic[T]):
     async def read(
         self, after_id: str | None = None, *, limit: int | None = None
     ) -> AsyncIterator[Event[T] | Gap]:
-        """Give what came after `after_id` and what comes, in order, for ever.
+        """Give what came after `after_id` and what comes, in order, until the feed is closed.
 
         Args:
             after_id: An `Event.id` or `Gap.id`; None means from now on. When it is too
@@ -106,15 +115,12 @@ class Feed(Generic[T]):
         """
         given = 0
         with self.reader(after_id) as reader:
-            while True:
-                await reader.wait()
+            while given != limit and await reader.wait():
                 for item in reader.take():
-                    if given == limit:
-                        return
                     yield item
                     given += 1
-                if given == limit:
-                    return
+                    if given == limit:
+                        return
                 await asyncio.sleep(0)
 
     def _id(self, number: int) -> str:
@@ -157,10 +163,15 @@ class Reader(Generic[T]):
         """Resuming after it gives what this reader has not taken yet."""
         return self._feed._id(self._place or 0)
 
-    async def wait(self) -> None:
-        """Return when there is something to take."""
-        while self._place == self._feed._count:
+    async def wait(self) -> bool:
+        """Return when there is something to take: True, or False when the feed is closed."""
+        while self._place == self._feed._count and not self._feed._closed:
             await self._feed._changed()
+        return not self._feed._closed
+
+    def skip(self) -> None:
+        """Pass over all that is there, without making lazy events."""
+        self._place = self._feed._count
 
     def take(self, limit: int = _BATCH) -> list[Event[T] | Gap]:
         """Take up to `limit` events that are there, and a gap before them if there is one."""
@@ -192,7 +203,7 @@ def sse_frame(event: str, data: bytes, event_id: str) -> bytes:
 async def sse_stream(
     feed: Feed[T], after_id: str | None, encode: Encode[T], *, keep_alive: float = 15.0
 ) -> AsyncIterator[bytes]:
-    """Write a feed as `text/event-stream`, in chunks, until the caller closes it.
+    """Write a feed as `text/event-stream`, in chunks, until the feed is closed.
 
     A gap becomes an event named `gap` with `{"missed": number or null}`. Events that
     `encode` leaves out still move the client's resume point, by an id without data.
@@ -210,7 +221,8 @@ async def sse_stream(
         while True:
             try:
                 async with asyncio.timeout(keep_alive):
-                    await reader.wait()
+                    if not await reader.wait():
+                        return
             except TimeoutError:
                 yield b": keep-alive\n\n"
                 continue

@@ -99,6 +99,30 @@ async def test_a_lazy_event_is_made_once_and_only_when_read():
     assert made == [1]
 
 
+async def test_closing_ends_every_reader():
+    feed = Feed(size=4, epoch="e")
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(take(feed, None, 5)) for _ in range(2)]
+        stream = group.create_task(chunks(feed, None, 1))
+        await asyncio.sleep(0)  # all run up to their wait
+        feed.close()
+    assert [task.result() for task in tasks] == [[], []]
+    assert len(stream.result()) == 1
+    assert await take(feed, "e-0", 1) == []
+    assert [chunk async for chunk in sse_stream(feed, None, encode)] == [
+        b"retry: 1000\nid: e-0\n\n"
+    ]
+
+
+async def test_skipping_makes_nothing():
+    feed = Feed(size=4, epoch="e")
+    with feed.reader() as reader:
+        feed.publish(lambda: pytest.fail("nobody wanted it"))
+        reader.skip()
+        feed.publish(2)
+        assert reader.take() == [Event("e-2", 2)]
+
+
 def test_two_feeds_have_two_epochs():
     assert Feed().epoch != Feed().epoch
     assert Feed(epoch="e").last_id == "e-0"
