@@ -74,6 +74,7 @@ class Delivery:
         self._queue: WorkQueue[Item] = WorkQueue(clock, chance=chance)
         self._blocked: set[Item] = set()
         self._away = 0
+        self.touch_all()
 
     @property
     def pending(self) -> int:
@@ -83,7 +84,6 @@ class Delivery:
     async def run(self) -> None:
         """Serve until cancelled."""
         async with self._queue:
-            self.touch_all()
             while True:
                 item = await self._queue.get()
                 try:
