@@ -1,10 +1,12 @@
 import asyncio
+import gc
 import os
 import signal
 
 import pytest
 
-from dmi.lifecycle import run_until, stopped_by_signals
+from dmi.lifecycle import collect_garbage_rarely, run_until, stopped_by_signals
+from dmi.readings import Reading
 
 
 async def forever():
@@ -80,3 +82,19 @@ async def test_signals_set_the_event_and_the_handlers_are_taken_away(number):
         os.kill(os.getpid(), number)
         await asyncio.wait_for(stop.wait(), 2)
     assert signal.getsignal(number) in (before, signal.default_int_handler, signal.SIG_DFL)
+
+
+def test_a_message_of_readings_starts_no_search_for_cycles():
+    before = gc.get_threshold()
+    runs = []
+    gc.callbacks.append(lambda phase, info: runs.append(phase))
+    try:
+        collect_garbage_rarely()
+        gc.collect()
+        runs.clear()
+        kept = [(handle, Reading(1.5, 0.0)) for handle in range(5000)]
+    finally:
+        gc.set_threshold(*before)
+        gc.callbacks.pop()
+    assert len(kept) == 5000
+    assert runs == []
