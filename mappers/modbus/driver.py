@@ -36,8 +36,7 @@ from dmi.readings import Value
 from mapper_sdk.driver import Answer, Driver
 from mappers.modbus.config import ModbusLink, Transport
 from mappers.modbus.endpoint import Membership
-from mappers.modbus.line import seconds_on_line, tls_context
-from mappers.modbus.pacing import Pacing
+from mappers.modbus.line import Pacing, seconds_on_line, tls_context
 from mappers.modbus.planner import Span
 from mappers.modbus.reader import Reader
 from mappers.modbus.refusals import error_of
@@ -70,21 +69,7 @@ class _RawAnswer(ModbusPDU):
         return type(self).__name__
 
 
-class _Coils(_RawAnswer):
-    function_code = 1
-
-
-class _DiscreteInputs(_RawAnswer):
-    function_code = 2
-
-
-class _HoldingRegisters(_RawAnswer):
-    function_code = 3
-
-
-class _InputRegisters(_RawAnswer):
-    function_code = 4
-
+_ANSWERS = [type(f"_RawAnswer{n}", (_RawAnswer,), {"function_code": n}) for n in (1, 2, 3, 4)]
 
 _READS: dict[Register, type[ModbusPDU]] = {
     Register.COIL: ReadCoilsRequest,
@@ -136,7 +121,7 @@ class Wire(TransactionManager):
 
     def __init__(self, link: ModbusLink, context: ssl.SSLContext | None = None) -> None:
         decoder = DecodePDU(False)
-        for answer in (_Coils, _DiscreteInputs, _HoldingRegisters, _InputRegisters):
+        for answer in _ANSWERS:
             decoder.register(answer)
         framer = _framer_class(link.carrier)(decoder)
         super().__init__(_parameters(link, context), framer, 0, False, None, None, None)

@@ -29,7 +29,9 @@ Wire = TypeVar("Wire", bound=_Wire)
 class Membership(Generic[Wire]):
     """Joins, leaves and renews the connection that all units of an endpoint share."""
 
-    def __init__(self, link: ModbusLink, open_wire: Callable[[ModbusLink], Awaitable[Wire]]):
+    def __init__(
+        self, link: ModbusLink, open_wire: Callable[[ModbusLink], Awaitable[Wire]]
+    ) -> None:
         self._link = link
         self._open_wire = open_wire
         self._bus: Bus | None = None

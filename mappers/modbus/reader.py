@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from dmi.errors import ConfigError, ConversionError, DeadlineError, DmiError
 from mapper_sdk.driver import Answer
 from mappers.modbus.config import ModbusLink
-from mappers.modbus.memory import Memory
 from mappers.modbus.planner import Limits, Span, plan_blocks, split_spans
-from mappers.modbus.refusals import Refusal
+from mappers.modbus.refusals import Memory, Refusal
 from mappers.modbus.registers import Codec, codec_for
 from mappers.modbus.visit import ModbusVisit, Register
 

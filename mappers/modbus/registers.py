@@ -185,8 +185,11 @@ def _text(visit: ModbusVisit, order: ByteOrder) -> Codec:
 
     def decode(data: bytes, start: int) -> Value:
         part = _ordered(data[2 * start : 2 * start + size], order)
+        # What lies behind the end may be anything.
+        stops = (i for i in range(0, size, len(end)) if part[i : i + len(end)] == end)
+        part = part[: next(stops, size)]
         try:
-            return part.decode(encoding).split("\0", 1)[0].rstrip(" ")
+            return part.decode(encoding).rstrip(" ")
         except UnicodeDecodeError as error:
             raise ConversionError(f"0x{part.hex()} is not {encoding} text") from error
 

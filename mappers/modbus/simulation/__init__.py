@@ -1,0 +1,1 @@
+"""A simulated plant: its contents, its faults, and the server in front of it."""
