@@ -1,0 +1,116 @@
+import json
+
+import pytest
+
+from dmi.errors import UnavailableError
+from dmi_cli.exits import Exit
+from dmi_cli.watch import Change, parse_events
+
+
+def frame(number, event, data):
+    return f"id: {number}\nevent: {event}\ndata: {json.dumps(data)}\n\n"
+
+
+TWIN = {
+    "namespace": "default",
+    "device": "boiler",
+    "property": "setpoint",
+    "unit": "°C",
+    "reported": {"value": 71.5, "quality": "good"},
+    "desired": {"value": 80, "status": "pending"},
+}
+STATE = {
+    "namespace": "default",
+    "device": "boiler",
+    "state": "offline",
+    "reason": "unavailable",
+    "message": "no route",
+}
+
+
+def test_lines_for_people(dmi, manager):
+    bad = {**TWIN, "reported": {"value": None, "quality": "bad", "reason": "deadline"}}
+    device = {"metadata": {"namespace": "ns", "name": "kiln"}, "action": "deleted"}
+    manager.streams = [
+        [
+            ": a comment\n\n",
+            frame(1, "twin", TWIN),
+            frame(2, "twin", {**bad, "desired": None}),
+            frame(3, "state", STATE),
+            frame(4, "device", device),
+            frame(5, "gap", {"missed": 3}),
+            frame(6, "gap", {"missed": None}),
+            frame(7, "mapper", {"name": "modbus-mapper"}),
+        ]
+    ]
+    result = dmi("watch", "--count", "7")
+    assert [line.partition(" ")[2] for line in result.out.splitlines()] == [
+        "twin     default/boiler setpoint = 71.5 °C desired 80 pending",
+        "twin     default/boiler setpoint = ? °C (bad: deadline)",
+        "state    default/boiler offline (unavailable: no route)",
+        "device   ns/kiln deleted",
+        "gap      3 changes are missing here",
+        "gap      an unknown number of changes are missing here",
+        "mapper   modbus-mapper",
+    ]
+    assert (result.code, result.err) == (0, "")
+
+
+def test_json_lines_and_filters(dmi, manager):
+    events = [
+        frame(1, "twin", TWIN),
+        frame(2, "state", {**STATE, "device": "pump"}),
+        frame(3, "state", STATE),
+        frame(4, "gap", {"missed": 1}),
+    ]
+    manager.streams = [events, events, events]
+    result = dmi("watch", "boiler", "--kind", "state", "-o", "json", "--count", "2")
+    assert [json.loads(line)["id"] for line in result.out.splitlines()] == ["3", "4"]
+    result = dmi("watch", "-n", "other", "-o", "json", "--count", "1")
+    assert json.loads(result.out) == {"id": "4", "event": "gap", "data": {"missed": 1}}
+    result = dmi("watch", "-n", "default", "-o", "json", "--count", "1")
+    assert json.loads(result.out)["id"] == "1"
+
+
+def test_a_broken_stream_is_resumed_after_the_last_event(dmi, manager):
+    manager.streams = [[frame(1, "twin", TWIN)], [frame(2, "twin", TWIN)], ["id: 3\n"]]
+    result = dmi("watch", "--count", "2", "--since", "0")
+    assert len(result.out.splitlines()) == 2
+    assert manager.resumed == ["0", "1"]
+
+
+def test_time_ends_a_quiet_watch(dmi, manager):
+    result = dmi("watch", "--for", "0.3")
+    assert (result.code, result.out, result.err) == (0, "", "")
+    assert manager.resumed == [""]
+
+
+def test_a_manager_that_never_answered_is_unavailable(dmi, unused_tcp_port):
+    result = dmi("watch", "--server", f"http://127.0.0.1:{unused_tcp_port}", "--for", "5")
+    assert result.code == Exit.UNAVAILABLE
+
+
+def test_a_refusal_ends_the_watch(dmi, manager, tmp_path):
+    manager.password = str(tmp_path)
+    assert dmi("watch").code == Exit.DENIED
+
+
+@pytest.mark.parametrize(
+    ("text", "changes"),
+    [
+        ("data: {}\n\n", [Change("", "message", {})]),
+        ("id:5\nevent:x\ndata:{}\n\n", [Change("5", "x", {})]),
+        ('data: {"a":\ndata: 1}\n\n', [Change("", "message", {"a": 1})]),
+        ("data: [1]\n\n", [Change("", "message", {"value": [1]})]),
+        ("event: x\n\ndata: {}\n\n", [Change("", "message", {})]),
+        ("data: {}\n", []),
+        (": ping\n\n", []),
+    ],
+)
+def test_the_format_of_events(text, changes):
+    assert list(parse_events(iter(text.split("\n")[:-1]))) == changes
+
+
+def test_events_that_are_not_json():
+    with pytest.raises(UnavailableError):
+        list(parse_events(iter(["data: {", ""])))
