@@ -51,7 +51,9 @@ def escape(text: str) -> str:
 
     Reversible: each `#` of the result begins such a group of three.
     """
-    escaped = _ESCAPED.sub(lambda found: b"#%02x" % found[0][0], text.encode())
+    escaped = _ESCAPED.sub(
+        lambda found: b"#%02x" % found[0][0], text.encode(errors="surrogatepass")
+    )
     return escaped.decode("ascii")
 
 

@@ -269,6 +269,11 @@ class FakeEdgeCore(rpc.DeviceManagerServiceServicer):
         if await self._call(device.spec.protocol.protocol_name, "RemoveDevice", request):
             del self._devices[key]
 
+    def forget_device(self, key: Key) -> None:
+        """Lose a device without telling its mapper, as if deleted while EdgeCore was down."""
+        del self._devices[key]
+        self.devicetwin.known.discard(key)
+
     async def delete_model(self, key: Key) -> None:
         """The cloud deletes a model; if the mapper fails, it stays in the cache."""
         model = self._models[key]

@@ -38,12 +38,14 @@ class Link(ABC):
     """One way up. The `report` calls return at once and are bounded; `run` does the work.
 
     What cannot be delivered is kept while there is room, newest value of a property
-    first; what must be dropped is counted by reason in `dropped`.
+    first; what must be dropped is counted by reason in `dropped`, and what the other side
+    has taken over for good in `acknowledged`.
     """
 
     def __init__(self) -> None:
         self.dropped: dict[str, int] = {}
         self.connected = False
+        self.acknowledged = 0
 
     @abstractmethod
     async def run(self, served: Served) -> None:
