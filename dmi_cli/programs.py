@@ -94,4 +94,4 @@ def _import(module: str, name: str) -> "ModuleType":
         if module == missing or module.startswith(f"{missing}."):
             raise NotFoundError(f"there is no Python module {missing}") from error
         cure = f"pip install 'dmi-toolkit[{name}]'" if name in BUILT_IN else "install it first"
-        raise ConfigError(f"{name} needs the library {missing}: {cure}") from error
+        raise ConfigError(f"{name} needs the library {missing.split('.')[0]}: {cure}") from error

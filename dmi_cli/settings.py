@@ -1,13 +1,13 @@
 """What a driver's own settings models say of a device file."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from dmi.mistakes import Fault, Path
 from dmi.resources import Device, DeviceModel, merge_defaults
-from dmi.wording import fault_of
+from dmi.wording import closest, fault_of, field_names
 from mapper_sdk.driver import Driver
 from mapper_sdk.scaling import Common, split_settings
 
@@ -34,16 +34,24 @@ def settings_faults(
         path: Path = ("spec", "properties", index, "visitors", "configData")
         common, own = split_settings(prop.visitors.config_data, driver.visit_model)
         faults += _faults(Common, common, path, types[prop.name])
-        faults += _faults(driver.visit_model, own, path, types[prop.name])
+        shared = field_names(Common, ())
+        faults += _faults(driver.visit_model, own, path, types[prop.name], shared)
     return faults
 
 
 def _faults(
-    model: type[BaseModel], data: Mapping[str, object], base: Path, declared: str
+    model: type[BaseModel],
+    data: Mapping[str, object],
+    base: Path,
+    declared: str,
+    also: Sequence[str] = (),
 ) -> Iterable[Fault]:
     try:
         model.model_validate(data, context={"type": declared})
     except ValidationError as error:
         for detail in error.errors(include_url=False):
             fault = fault_of(detail, model)
-            yield Fault((*base, *fault.path), fault.problem, fault.hint)
+            hint = fault.hint
+            if detail["type"] == "extra_forbidden" and also:
+                hint = closest(str(fault.path[-1]), [*field_names(model, ()), *also]) or hint
+            yield Fault((*base, *fault.path), fault.problem, hint)

@@ -1,0 +1,154 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dmi_cli.exits import Exit
+
+PLANT = Path(__file__).parents[2] / "examples" / "plant"
+
+
+@pytest.fixture
+def plant(tmp_path):
+    """A copy of the example that a test may spoil."""
+    for file in PLANT.glob("*.yaml"):
+        (tmp_path / file.name).write_text(file.read_text())
+
+    def spoil(name, old, new):
+        file = tmp_path / name
+        text = file.read_text()
+        assert old in text
+        file.write_text(text.replace(old, new, 1))
+        return tmp_path
+
+    return spoil
+
+
+def test_the_example_is_right(dmi):
+    result = dmi("validate", "-f", PLANT)
+    assert result.code == 0
+    assert result.out == "3 devices and 3 models read, 0 mistakes, 0 warnings\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "words"),
+    [
+        (
+            "boiler.yaml",
+            "- name: temperature",
+            "- name: temprature",
+            "line 20, spec.properties[0].name: 'temprature' is not in model default/boiler"
+            " (did you mean 'temperature'?)",
+        ),
+        (
+            "boiler.yaml",
+            'value: "65"',
+            'value: "650"',
+            "spec.properties[2].desired.value: 650.0 is above the maximum 95.0",
+        ),
+        ("boiler.yaml", 'value: "65"', "value: 65", 'put it in quotes: "65"'),
+        (
+            "boiler.yaml",
+            "register: InputRegister",
+            "register: InputRegistr",
+            "line 26, spec.properties[0].visitors.configData.register: must be one of",
+        ),
+        (
+            "pump.yaml",
+            "scale: 0.1",
+            "scal: 0.1",
+            "visitors.configData.scal: unknown field (did you mean 'scale'?)",
+        ),
+        ("pump.yaml", "port: 1502", "port: 150200", "spec.protocol.configData.port: must be 65535"),
+        ("pump.yaml", "name: pump", "name: pump\n  nam: x", "metadata.nam: unknown field"),
+        (
+            "meter.yaml",
+            "deviceModelRef:\n    name: meter",
+            "deviceModelRef:\n    name: metre",
+            "there is no DeviceModel default/metre",
+        ),
+        ("models.yaml", 'maximum: "95"', 'maximum: "9"', "minimum 20 is above maximum 9"),
+    ],
+)
+def test_each_mistake_is_told(dmi, plant, name, old, new, words):
+    directory = plant(name, old, new)
+    result = dmi("validate", "-f", directory)
+    assert result.code == Exit.REFUSED
+    assert any(
+        line.startswith(f"mistake: {directory / name}: ") and words in line
+        for line in result.out.splitlines()
+    ), result.out
+
+
+def test_what_edgecore_would_do_is_a_warning(dmi, plant):
+    directory = plant("boiler.yaml", "collectCycle: 1000", "collectCycle: 100")
+    result = dmi("validate", "-f", directory)
+    assert result.code == 0
+    assert f"on a stock EdgeCore: {directory / 'boiler.yaml'}: document 1, line 19" in result.out
+    assert dmi("validate", "-f", directory, "--strict").code == Exit.REFUSED
+
+
+def test_models_are_warned_of_too(dmi, plant):
+    directory = plant("models.yaml", "- name: temperature", "- name: water heat")
+    assert "every value of this property is dropped" in dmi("validate", "-f", directory).out
+
+
+def test_json_for_programs(dmi, plant):
+    directory = plant("boiler.yaml", 'value: "65"', "value: 65")
+    result = dmi("validate", "-f", directory, "-o", "json")
+    assert result.code == Exit.REFUSED
+    report = json.loads(result.out)
+    assert report["objects"] == 5
+    assert report["warnings"] == []
+    (mistake,) = report["mistakes"]
+    assert mistake["path"] == "spec.properties[2].desired.value"
+    assert mistake["line"] == 43
+
+
+def test_several_sources_together(dmi):
+    files = [word for file in sorted(PLANT.glob("*.yaml")) for word in ("-f", file)]
+    assert dmi("validate", *files).code == 0
+    assert dmi("validate", "-f", PLANT / "boiler.yaml").code == Exit.REFUSED
+    assert dmi("validate", "-f", PLANT / "nothing.yaml").code == Exit.NOT_FOUND
+
+
+def test_protocols_without_a_driver_are_not_judged(dmi, tmp_path):
+    text = (PLANT / "models.yaml").read_text() + "---\n" + (PLANT / "pump.yaml").read_text()
+    file = tmp_path / "f.yaml"
+    file.write_text(text.replace("modbus", "acme").replace("register:", "anything:"))
+    assert dmi("validate", "-f", file).code == 0
+
+
+@pytest.mark.process
+def test_a_driver_that_is_not_installed_does_not_judge(plant):
+    directory = plant("pump.yaml", "port: 1502", "port: 150200")
+    code = (
+        "import sys; sys.modules['pymodbus'] = None; from dmi_cli.main import main;"
+        "sys.exit(main(['validate', '-f', sys.argv[1]]))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code, directory],
+        capture_output=True,
+        text=True,
+        timeout=15,
+        check=False,
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 mistakes" in result.stdout
+
+
+def test_a_new_mapper_judges_by_its_own_driver(dmi, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert dmi("new", "mapper", "oven-one").code == 0
+    monkeypatch.chdir(tmp_path / "oven-one")
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    file = Path("oven-one.yaml")
+    driver = "oven_one_driver:OvenOneDriver"
+    assert dmi("validate", "-f", file, "--driver", driver).code == 0
+    file.write_text(file.read_text().replace("item: setpoint", "itm: setpoint"))
+    result = dmi("validate", "-f", file, "--driver", driver)
+    assert result.code == Exit.REFUSED
+    assert "configData.itm: unknown field (did you mean 'item'?)" in result.out
+    assert dmi("validate", "-f", file, "--driver", "oven_one_driver:Nothing").code == 3
