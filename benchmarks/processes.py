@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -70,24 +70,34 @@ class Program(Usage):
     """A running program.
 
     Attributes:
-        ready: The JSON line that it printed when it was ready; empty if none was asked for.
+        ready: The JSON line that it printed when it was ready.
     """
 
     def __init__(self, process: asyncio.subprocess.Process, ready: dict[str, str]) -> None:
         super().__init__(process.pid)
         self.ready = ready
+        self._process = process
+
+    async def stop(self) -> None:
+        """Ask it to end by SIGTERM and wait for that; kill it when it does not."""
+        await _stop(self._process)
 
 
 @asynccontextmanager
 async def program(
-    arguments: Sequence[str], log: Path, *, wait_ready: bool = True
+    arguments: Sequence[str],
+    log: Path,
+    *,
+    environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Program]:
     """Run `python ARGUMENTS` for the length of the block, then stop it by SIGTERM.
+
+    It must print one line of JSON when it is ready; the block begins then.
 
     Args:
         arguments: After the interpreter, such as `-m dmi_cli manager`.
         log: Gets its standard error.
-        wait_ready: It prints one line of JSON when it is ready; wait for that.
+        environment: Variables beside our own.
 
     Raises:
         UnavailableError: It did not get ready; the message says what it logged last.
@@ -97,12 +107,13 @@ async def program(
             sys.executable,
             *arguments,
             cwd=_ROOT,
+            env={**os.environ, **(environment or {})},
             stdout=asyncio.subprocess.PIPE,
             stderr=errors,
             start_new_session=True,
         )
     try:
-        yield Program(process, await _ready_line(process, log) if wait_ready else {})
+        yield Program(process, await _ready_line(process, log))
     finally:
         await _stop(process)
 
