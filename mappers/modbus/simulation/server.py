@@ -94,6 +94,11 @@ class _Handler(ServerRequestHandler):
         super().__init__(server, None, None, None)  # type: ignore[no-untyped-call]  # theirs
         self._simulator = simulator
 
+    def callback_connected(self) -> None:
+        """Count it."""
+        super().callback_connected()
+        self._simulator.accepted += 1
+
     def callback_data(self, data: bytes, addr: tuple[Any, ...] | None = None) -> int:
         """Take the requests that have arrived."""
         used = 0
@@ -176,6 +181,8 @@ class ModbusSimulator:
     Attributes:
         faults: What goes wrong.
         requests: Every request so far, but those to the control unit: unit, function, addresses.
+        keeps_requests: Whether they are kept, or only counted in `counted` and `writes`.
+        accepted: How many connections were made.
     """
 
     def __init__(
@@ -201,9 +208,10 @@ class ModbusSimulator:
         self._context = context
         self._memory = _Memory(self.plant, self.faults)
         self._server: ModbusBaseServer | None = None
-        self.writes = 0
-        self.counted = 0
         self.keeps_requests = True
+        self.counted = 0
+        self.writes = 0
+        self.accepted = 0
 
     async def start(self) -> None:
         """Listen.
@@ -222,7 +230,9 @@ class ModbusSimulator:
             where = self.serial_port or f"{self.host}:{self.port}"
             raise UnavailableError(f"cannot serve at {where}: {error}") from error
         self._server = server
-        if not self.transport.is_serial:
+        if self.transport.is_serial:
+            await asyncio.sleep(0)  # pymodbus makes a serial line ready in the loop's next round
+        else:
             self.port = _port_of(server)
 
     async def stop(self) -> None:
@@ -247,6 +257,11 @@ class ModbusSimulator:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
+
+    @property
+    def connections(self) -> list[str]:
+        """Names of the connections that are open."""
+        return list(self._server.active_connections) if self._server else []
 
     def tables(self, unit: int) -> Tables:
         """What is in a unit, to look at and to change."""

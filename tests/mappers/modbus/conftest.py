@@ -14,8 +14,6 @@ from mappers.modbus.config import ModbusLink
 from mappers.modbus.driver import ModbusDriver
 from mappers.modbus.simulator import ModbusSimulator
 
-FIXTURES = Path(__file__).parents[2] / "fixtures" / "modbus"
-
 Connect = Callable[..., Awaitable[ModbusDriver]]
 
 
@@ -45,7 +43,15 @@ async def connect(simulator: ModbusSimulator) -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-def serial_line(tmp_path: Path) -> Iterator[tuple[str, str]]:
+def serial_processes() -> list[subprocess.Popen[bytes]]:
+    """What holds the serial line of the test, to be ended like a pulled plug."""
+    return []
+
+
+@pytest.fixture
+def serial_line(
+    tmp_path: Path, serial_processes: list[subprocess.Popen[bytes]]
+) -> Iterator[tuple[str, str]]:
     """Two ends of a serial line: pseudo terminals, joined by socat."""
     if shutil.which("socat") is None:
         if os.environ.get("CI") == "true":
@@ -54,6 +60,7 @@ def serial_line(tmp_path: Path) -> Iterator[tuple[str, str]]:
     ends = tmp_path / "a", tmp_path / "b"
     command = ["socat", *(f"pty,raw,echo=0,link={end}" for end in ends)]
     with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        serial_processes.append(process)
         try:
             deadline = time.monotonic() + 10
             while not all(end.exists() for end in ends):
