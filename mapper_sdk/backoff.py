@@ -4,21 +4,24 @@ from random import Random
 
 __all__ = ["Backoff"]
 
-_FIRST = 1.0
-_LONGEST = 60.0
-
 
 class Backoff:
-    """Waits that double, by default from 1 s to 60 s, each shortened by up to half at random.
+    """Waits that double, each shortened by up to half at random.
 
-    The randomness keeps devices that were lost together from coming back together.
+    The randomness keeps those that were lost together from coming back together.
     """
 
-    def __init__(self, rng: Random, *, first: float = _FIRST, longest: float = _LONGEST) -> None:
+    def __init__(self, rng: Random, *, first: float = 1.0, longest: float = 60.0) -> None:
+        """Begin with the shortest wait.
+
+        Args:
+            rng: Where the randomness comes from.
+            first: The shortest wait, in seconds.
+            longest: The longest one, in seconds.
+        """
         self._rng = rng
-        self._first = first
+        self._first = self._wait = first
         self._longest = longest
-        self._wait = first
 
     def next(self) -> float:
         """Seconds to wait now; the next wait is twice as long."""

@@ -13,7 +13,14 @@ from pydantic.alias_generators import to_camel
 from dmi.errors import ConfigError
 from dmi.wording import fault_of
 
-__all__ = ["ENVIRONMENT_PREFIX", "MapperConfig", "Options", "load_config", "parse_options"]
+__all__ = [
+    "ENVIRONMENT_PREFIX",
+    "MapperConfig",
+    "Options",
+    "load_config",
+    "parse_options",
+    "split_address",
+]
 
 ENVIRONMENT_PREFIX = "DMI_MAPPER_"
 """`DMI_MAPPER_MANAGER_SOCKET` sets `managerSocket`, and so on."""
@@ -50,6 +57,11 @@ class MapperConfig(BaseModel):
         default=None,
         description="Our own socket, which v1beta1 needs; by default NAME.sock beside the "
         "manager's.",
+    )
+    charset: Literal["withhold", "replace"] = Field(
+        default="withhold",
+        description="What to do on v1beta1 with values whose characters EdgeCore drops: hold "
+        "them back, or replace each such byte, and #, by # and two hex digits.",
     )
     devices: Path | None = Field(
         default=None, description="File or folder of devices and models, for the link `files`."

@@ -1,8 +1,7 @@
 """A whole mapper: link, device table, sessions, fan-out and REST around one driver class."""
 
 import asyncio
-import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
 
@@ -13,16 +12,17 @@ from dmi.resources import Key
 from mapper_sdk.bus import Buses
 from mapper_sdk.connection import Surroundings
 from mapper_sdk.devices import Plan
-from mapper_sdk.hub import Hub
+from mapper_sdk.hub import Batch, Hub
 from mapper_sdk.link.base import Link
 from mapper_sdk.planning import AnyDriver
 from mapper_sdk.polling import Poller
 from mapper_sdk.session import Session
 from mapper_sdk.table import DeviceTable
 
-__all__ = ["Mapper"]
+__all__ = ["Listener", "Mapper", "run_mapper"]
 
-log = logging.getLogger(__name__)
+Listener = Callable[[Batch | DeviceState | Outcome], None]
+"""Takes everything that happens, for instance to stream it to apps."""
 
 
 class Mapper:
@@ -68,6 +68,7 @@ class Mapper:
         self._sessions: dict[Key, Session] = {}
         self._states: dict[Key, DeviceState] = {}
         self._leaving: dict[Key, Session] = {}
+        self._listeners: list[Listener] = []
         self._group: asyncio.TaskGroup | None = None
 
     @property
@@ -92,6 +93,11 @@ class Mapper:
         state = self._states.get(key)
         why = f"is {state.state}: {state.message}" if state else "is not known here"
         raise NotFoundError(f"the device {why}", device=str(key))
+
+    def add_listener(self, listen: Listener) -> None:
+        """Give readings, states and outcomes to one consumer more; it returns at once."""
+        self.hub.add(f"listener {len(self._listeners)}", listen)
+        self._listeners.append(listen)
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -168,7 +174,27 @@ class Mapper:
     def _report_state(self, state: DeviceState) -> None:
         self._states[state.device] = state
         self.link.report_state(state)
+        for listen in self._listeners:
+            listen(state)
 
     def _report_outcome(self, outcome: Outcome) -> None:
         self.table.note_outcome(outcome)
         self.link.report_outcome(outcome)
+        for listen in self._listeners:
+            listen(outcome)
+
+
+def run_mapper(driver_class: type[AnyDriver], argv: Sequence[str]) -> int:
+    """Run a mapper process with this driver until SIGTERM; give its exit code.
+
+    Args:
+        driver_class: Speaks the protocol.
+        argv: Flags, without the program's name; `--help` lists them.
+
+    Returns:
+        0 after an orderly end, 2 when a setting is wrong.
+    """
+    # Who embeds a `Mapper` needs neither the links nor the HTTP server.
+    from mapper_sdk.lifecycle import run_process
+
+    return run_process(driver_class, argv)

@@ -1,0 +1,116 @@
+"""A mapper as an operating-system process: settings, logging, readiness, signals, exit code."""
+
+import asyncio
+import gc
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import orjson
+
+from dmi.clock import SystemClock
+from dmi.errors import ConfigError
+from dmi.lifecycle import Job, run_until, stopped_by_signals
+from mapper_sdk.config import MapperConfig, load_config, parse_options
+from mapper_sdk.link.connect import make_link
+from mapper_sdk.mapper import Mapper
+from mapper_sdk.planning import AnyDriver
+
+__all__ = ["run_process"]
+
+log = logging.getLogger(__name__)
+
+_WRONG_SETTINGS = 2
+_GARBAGE_THRESHOLD = 50_000
+
+
+def run_process(driver_class: type[AnyDriver], argv: Sequence[str]) -> int:
+    """Run until SIGTERM or SIGINT; give the exit code.
+
+    Returns:
+        0 after an orderly end; 2 when a setting is wrong, which standard error explains.
+    """
+    options = parse_options(argv, driver_class.protocol_name)
+    try:
+        config = load_config(options.config, os.environ, options.given)
+        _set_up_logging(config)
+        _calm_garbage_collector()
+        asyncio.run(_serve(driver_class, config, say_ready=options.ready_json))
+    except ConfigError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return _WRONG_SETTINGS
+    return 0
+
+
+async def _serve(driver_class: type[AnyDriver], config: MapperConfig, *, say_ready: bool) -> None:
+    clock = SystemClock()
+    mapper = Mapper(
+        driver_class,
+        make_link(config, driver_class, clock),
+        protocol=config.protocol,
+        clock=clock,
+    )
+    jobs: dict[str, Job] = {"mapper": mapper.run}
+    ready = {"name": config.name or f"{driver_class.protocol_name}-mapper", "pid": str(os.getpid())}
+    if config.rest != "off":
+        # Without REST a mapper does not pay for the web framework, some 15 MiB.
+        from mapper_sdk.rest.service import RestService
+
+        rest = RestService(mapper, config)
+        jobs["rest"] = rest.run
+        ready["rest"] = rest.url
+    stop = asyncio.Event()
+    with stopped_by_signals(stop):
+        if say_ready:
+            sys.stdout.write(orjson.dumps(ready).decode() + "\n")
+            sys.stdout.flush()
+        try:
+            await run_until(stop, jobs, mapper.drain, grace=config.grace)
+        except BaseExceptionGroup as group:
+            wrong, bugs = group.split(ConfigError)
+            if wrong is None or bugs is not None:
+                raise
+            raise ConfigError("; ".join(_texts(wrong))) from wrong
+    log.info("stopped")
+
+
+def _texts(group: BaseExceptionGroup[ConfigError]) -> list[str]:
+    texts: list[str] = []
+    for error in group.exceptions:
+        texts += _texts(error) if isinstance(error, BaseExceptionGroup) else [str(error)]
+    return texts
+
+
+def _calm_garbage_collector() -> None:
+    """Look for cycles less often: readings are many, and hold none."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 50)
+
+
+class _JsonLines(logging.Formatter):
+    """One JSON object a line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line).decode()
+
+
+def _set_up_logging(config: MapperConfig) -> None:
+    handler = logging.StreamHandler(sys.stderr)
+    if config.log_format == "json":
+        handler.setFormatter(_JsonLines())
+    else:
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
+    # One line per connection and shutdown says nothing about devices.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
