@@ -1,0 +1,160 @@
+"""Settings of the device manager."""
+
+import argparse
+import ipaddress
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from device_manager.database import Synchronous
+from dmi.errors import ConfigError
+from dmi.logs import LogFormat, LogLevel
+from dmi.settings import add_setting_flags, load_settings
+
+__all__ = ["ENVIRONMENT_PREFIX", "ManagerConfig", "Options", "load_config", "parse_options"]
+
+ENVIRONMENT_PREFIX: Final = "DMI_MANAGER_"
+"""`DMI_MANAGER_DATA_DIR` sets `dataDir`, and so on."""
+
+
+class ManagerConfig(BaseModel):
+    """What the manager needs to know. In YAML the names are in camelCase."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
+    )
+
+    data_dir: Path = Field(
+        default=Path("/var/lib/dmi"), description="Folder for the database; made when missing."
+    )
+    socket: Path = Field(
+        default=Path("/run/dmi/dmi.sock"), description="Unix socket on which mappers call."
+    )
+    api: str = Field(
+        default="127.0.0.1:10350",
+        description="Where the REST API listens: HOST:PORT, port 0 for a free one, or unix:/PATH.",
+    )
+    api_token_file: Path | None = Field(
+        default=None,
+        description="File with the token that REST clients must show; needed to listen "
+        "anywhere but on loopback.",
+    )
+    devices: Path | None = Field(
+        default=None, description="Folder, or file, of devices and models; it is watched."
+    )
+    lease: float = Field(
+        default=10.0, gt=0, le=3600, description="Seconds without a beat until a mapper is gone."
+    )
+    synchronous: Synchronous = Field(
+        default="normal",
+        description="What a commit survives: normal, the death of the process; full, of the power.",
+    )
+    log_level: LogLevel = Field(default="info", description="Least severe lines that are logged.")
+    log_format: LogFormat = Field(
+        default="text", description="Form of log lines, on standard error: text or json."
+    )
+    grace: float = Field(
+        default=3.0, ge=0, description="Seconds for mappers to end their streams when it stops."
+    )
+
+    @property
+    def database(self) -> Path:
+        """Where the database lies."""
+        return self.data_dir / "manager.db"
+
+    def token(self) -> str:
+        """What REST clients must show; empty when nothing.
+
+        Raises:
+            ConfigError: The file cannot be read or is empty; or there is none although
+                others than this machine's users can reach the API.
+        """
+        if self.api_token_file is None:
+            if not _is_local(self.api):
+                raise ConfigError(
+                    f"the API on {self.api} could be reached by anybody: set apiTokenFile"
+                    " (--api-token-file), or listen on 127.0.0.1 or unix:/PATH"
+                )
+            return ""
+        try:
+            token = self.api_token_file.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise ConfigError(f"the token file {self.api_token_file}: {error}") from error
+        if not token:
+            raise ConfigError(f"the token file {self.api_token_file} is empty")
+        return token
+
+
+def _is_local(address: str) -> bool:
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says.
+
+    Attributes:
+        config: YAML file of settings.
+        ready_json: Print one JSON line on standard output when serving has begun.
+        quarantine_corrupt: Move a damaged database aside and start with an empty one.
+        flags: Settings by field name.
+    """
+
+    config: Path | None
+    ready_json: bool
+    quarantine_corrupt: bool
+    flags: Mapping[str, str | None]
+
+
+def parse_options(argv: Sequence[str]) -> Options:
+    """Read the command line; every setting is a flag too.
+
+    Raises:
+        SystemExit: With 0 after `--help`, with 2 for flags that do not exist.
+    """
+    parser = argparse.ArgumentParser(
+        prog="dmi manager",
+        description="Run the device manager of this node until SIGTERM or SIGINT.",
+        epilog="Each setting can also stand in a YAML file (--config, names in camelCase) or in "
+        f"the environment ({ENVIRONMENT_PREFIX}LOG_LEVEL=debug). Flags win over the "
+        "environment, and that over the file.",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
+    parser.add_argument(
+        "--ready-json", action="store_true", help="print one JSON line when serving has begun"
+    )
+    parser.add_argument(
+        "--quarantine-corrupt",
+        action="store_true",
+        help="if the database is damaged, move it aside (never delete it) and start with an "
+        "empty one",
+    )
+    add_setting_flags(parser, ManagerConfig)
+    found = vars(parser.parse_args(argv))
+    return Options(
+        config=found.pop("config"),
+        ready_json=found.pop("ready_json"),
+        quarantine_corrupt=found.pop("quarantine_corrupt"),
+        flags=found,
+    )
+
+
+def load_config(options: Options, environment: Mapping[str, str]) -> ManagerConfig:
+    """Put the settings together.
+
+    Raises:
+        ConfigError: A setting is unknown or wrong; the text says where it was given.
+    """
+    return load_settings(
+        ManagerConfig, options.config, environment, options.flags, prefix=ENVIRONMENT_PREFIX
+    )

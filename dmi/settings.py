@@ -1,0 +1,85 @@
+"""Settings of a program: a YAML file, then the environment, then flags; the last one wins."""
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from dmi.errors import ConfigError
+from dmi.wording import fault_of
+
+__all__ = ["add_setting_flags", "load_settings"]
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+def add_setting_flags(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
+    """Give every setting a flag: `data_dir` becomes `--data-dir`."""
+    for name, info in model.model_fields.items():
+        default = "" if info.default in (None, "") else f" (default: {info.default})"
+        parser.add_argument(
+            _flag(name),
+            dest=name,
+            metavar=name.rpartition("_")[2].upper(),
+            help=f"{info.description or ''}{default}".replace("%", "%%"),
+        )
+
+
+def load_settings(
+    model: type[Settings],
+    file: Path | None,
+    environment: Mapping[str, str],
+    flags: Mapping[str, str | None],
+    *,
+    prefix: str,
+) -> Settings:
+    """Put the settings together.
+
+    Args:
+        model: What they are; should forbid what it does not know.
+        file: YAML, with the names as the model's aliases spell them.
+        environment: Looked up under `prefix` and the name in capitals.
+        flags: By field name; None where not given.
+        prefix: Such as `DMI_MANAGER_`.
+
+    Raises:
+        ConfigError: A setting is unknown or wrong, or the file cannot be read; the text
+            says where each was given.
+    """
+    given: dict[str, Any] = _read_file(file) if file is not None else {}
+    sources = dict.fromkeys(given, str(file))
+    for name, info in model.model_fields.items():
+        key, variable = info.alias or name, prefix + name.upper()
+        if variable in environment:
+            given[key], sources[key] = environment[variable], variable
+        if (flag := flags.get(name)) is not None:
+            given[key], sources[key] = flag, _flag(name)
+    try:
+        return model.model_validate(given)
+    except ValidationError as error:
+        faults = [fault_of(detail, model) for detail in error.errors()]
+        texts = (f"{sources.get(str(_first(f.path)), 'settings')}: {f}" for f in faults)
+        raise ConfigError("; ".join(texts)) from error
+
+
+def _flag(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
+def _first(path: tuple[str | int, ...]) -> str | int:
+    return path[0] if path else ""
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        data = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(f"{file}: {error}") from error
+    if not isinstance(data, dict | None):
+        raise ConfigError(f"{file}: must be a block of settings")
+    return {str(name): value for name, value in (data or {}).items()}
