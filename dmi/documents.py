@@ -5,6 +5,7 @@ key win silently, follow alias bombs, and read `10:20:30:40:50:55` as a number.
 """
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -283,10 +284,20 @@ class _Builder:
             self._fault(
                 path, f"{text} is not a number that JSON knows", f'text needs quotes: "{text}"'
             )
-        return _plain_scalar(text)
+        value = _plain_scalar(text)
+        if _is_too_big(value):
+            self._fault(path, f"{text[:40]} is too big for JSON", "use fewer digits, or quotes")
+        return value
 
     def _fault(self, path: Path, problem: str, hint: str) -> None:
         self._faults.append(self._document.mistake(path, problem, hint))
+
+
+def _is_too_big(value: Plain) -> bool:
+    """Whether a number lies outside 64 bits: nothing that JSON travels through would keep it."""
+    if isinstance(value, int):
+        return not -(2**63) <= value < 2**64
+    return isinstance(value, float) and math.isinf(value)
 
 
 def _plain_scalar(text: str) -> Plain:

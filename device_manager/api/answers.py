@@ -1,0 +1,135 @@
+"""How REST answers look: JSON, problem objects for everything that is refused, and bodies read."""
+
+from http import HTTPStatus
+from typing import Any, ClassVar
+
+import orjson
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from dmi.errors import DmiError
+from dmi.problem import MEDIA_TYPE, to_problem
+
+__all__ = ["Json", "TooLargeError", "add_problem_handlers", "problem", "read_body", "read_json"]
+
+
+class Json(Response):
+    """JSON by orjson."""
+
+    media_type = "application/json"
+
+    def render(self, content: object) -> bytes:
+        """Encode."""
+        return orjson.dumps(content)
+
+
+class TooLargeError(DmiError):
+    """The body is longer than is read."""
+
+    reason = "too_large"
+    grpc_code: ClassVar[int] = 8
+    http_status: ClassVar[int] = 413
+
+
+class NotJsonError(DmiError):
+    """The body is not what the client says or the route needs."""
+
+    reason = "not_json"
+    grpc_code: ClassVar[int] = 3
+    http_status: ClassVar[int] = 400
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Read the whole body.
+
+    Args:
+        request: Of the client.
+        limit: Most bytes that are read.
+
+    Raises:
+        TooLargeError: It is longer.
+    """
+    told = request.headers.get("content-length", "")
+    parts: list[bytes] = []
+    size = int(told) if told.isascii() and told.isdigit() else 0
+    if size <= limit:
+        size = 0
+        async for part in request.stream():
+            size += len(part)
+            if size > limit:
+                break
+            parts.append(part)
+    if size > limit:
+        raise TooLargeError(f"the body is longer than {limit} bytes")
+    return b"".join(parts)
+
+
+async def read_json(request: Request, limit: int) -> dict[str, Any]:
+    """Read a body that must be one JSON object.
+
+    Raises:
+        TooLargeError: It is longer than `limit` bytes.
+        NotJsonError: It is anything else.
+    """
+    try:
+        found = orjson.loads(await read_body(request, limit))
+    except orjson.JSONDecodeError as error:
+        raise NotJsonError(f"the body is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise NotJsonError("the body must be a JSON object")
+    return found
+
+
+def problem(status: int, detail: str, reason: str, **more: object) -> Response:
+    """An RFC 9457 problem object."""
+    content = {
+        "type": "about:blank",
+        "title": HTTPStatus(status).phrase,
+        "status": status,
+        "detail": detail,
+        "reason": reason,
+        **more,
+    }
+    return Json(content, status, media_type=MEDIA_TYPE)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Word every refusal as a problem object, the framework's own too."""
+    app.add_exception_handler(DmiError, _ours)
+    app.add_exception_handler(HTTPException, _frameworks)
+    app.add_exception_handler(RequestValidationError, _parameters)
+    app.add_exception_handler(ClientDisconnect, _gone)
+
+
+async def _ours(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, DmiError):
+        raise error
+    return Json(to_problem(error), error.http_status, media_type=MEDIA_TYPE)
+
+
+async def _frameworks(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, HTTPException):
+        raise error
+    word = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
+    answer = problem(error.status_code, str(error.detail), word)
+    for name, value in (error.headers or {}).items():
+        answer.headers[name] = value
+    return answer
+
+
+async def _parameters(_request: Request, error: Exception) -> Response:
+    if not isinstance(error, RequestValidationError):
+        raise error
+    faults = [
+        f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}"
+        for fault in error.errors()
+    ]
+    return problem(422, "; ".join(faults), "config")
+
+
+async def _gone(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this answer any more."""
+    return Response(status_code=400)

@@ -1,0 +1,49 @@
+"""The REST application of one node."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+from starlette.routing import Route
+
+from device_manager.api import bulk, changes, health, mappers, objects, twins
+from device_manager.api.access import Access
+from device_manager.api.answers import add_problem_handlers
+from device_manager.api.context import Api
+from device_manager.api.metrics import make_registry
+from device_manager.dmi_service.server import DmiServer
+from device_manager.node import Node
+from dmi.clock import Clock, SystemClock
+
+__all__ = ["create_app"]
+
+
+def create_app(
+    node: Node, dmi: DmiServer, *, token: str = "", clock: Clock | None = None
+) -> FastAPI:
+    """Put the application together.
+
+    Args:
+        node: What it shows and changes.
+        dmi: The running DMI services.
+        token: Wanted of every client as a bearer token, except for /healthz; empty for
+            none: then only this machine's own users must be able to reach it.
+        clock: For the age of values.
+    """
+    app = FastAPI(
+        title="Device manager",
+        description="Devices, models, mappers and twins of one node.",
+        version=version("dmi-toolkit"),
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.api = Api(node, dmi, clock or SystemClock())
+    app.state.registry = make_registry(app.state.api)
+    # Read most of all: without the framework's checks it costs half. The same function
+    # is registered once more below, for the OpenAPI document.
+    hot = "/api/v1/devices/{namespace}/{name}/twins/{property:path}"
+    app.router.routes.insert(0, Route(hot, twins.get_twin, methods=["GET"]))
+    for part in (twins, objects, bulk, mappers, changes, health):
+        app.include_router(part.router)
+    add_problem_handlers(app)
+    app.add_middleware(Access, token=token)
+    return app

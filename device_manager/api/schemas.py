@@ -1,0 +1,155 @@
+"""What the OpenAPI document says of bodies and answers; no request is checked against it."""
+
+from typing import Any, Final, Literal, TypeAlias
+
+from pydantic import BaseModel
+
+__all__ = [
+    "APPLIED",
+    "BODIES",
+    "CHANGES",
+    "MAPPER",
+    "MAPPERS",
+    "OBJECT",
+    "OBJECTS",
+    "OBJECT_BODY",
+    "PROBLEMS",
+    "STATUS",
+    "TWIN",
+    "TWINS",
+    "VERSION",
+    "WISH_BODY",
+    "Applied",
+    "Desired",
+    "Mapper",
+    "Problem",
+    "Reported",
+    "Twin",
+]
+
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
+Scalar: TypeAlias = int | float | bool | str
+
+
+class Problem(BaseModel):
+    """A refusal, as RFC 9457 words it; `reason` is one word for programs."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    reason: str
+
+
+class Desired(BaseModel):
+    """What somebody wants a property to be, and what became of it."""
+
+    value: Scalar
+    version: int
+    time: str
+    status: Literal["pending", "written", "confirmed", "rejected", "failed"]
+    reason: str
+    message: str
+
+
+class Reported(BaseModel):
+    """What the device had; `value` is null exactly when quality is bad. Bytes are base64."""
+
+    value: Scalar | None
+    time: str | None
+    quality: Literal["good", "uncertain", "bad"]
+    reason: str
+
+
+class Twin(BaseModel):
+    """Both sides of one property; type, unit and access are null while the model lacks it."""
+
+    namespace: str
+    device: str
+    property: str
+    type: str | None
+    unit: str | None
+    access: str | None
+    desired: Desired | None
+    reported: Reported | None
+    age_s: float | None
+
+
+class Mapper(BaseModel):
+    """A mapper, living or gone; the two schemas are JSON Schema as text."""
+
+    name: str
+    instance: str
+    protocol: str
+    version: str
+    api: Literal["v1", "v1beta1"]
+    address: str
+    alive: bool
+    lastSeen: str | None
+    abilities: list[str]
+    devices: int
+    linkSchema: str
+    visitSchema: str
+    gauges: dict[str, float]
+
+
+class Result(BaseModel):
+    """What applying did to one object."""
+
+    kind: str
+    namespace: str
+    name: str
+    result: Literal["created", "configured", "unchanged"]
+
+
+class Fault(BaseModel):
+    """A mistake, and where it is in the body."""
+
+    file: str
+    document: int
+    line: int
+    path: str
+    problem: str
+    hint: str
+
+
+class Applied(BaseModel):
+    """What was applied, and what is wrong."""
+
+    applied: list[Result]
+    mistakes: list[Fault]
+
+
+def _list_of(item: dict[str, Any]) -> Responses:
+    properties = {"items": {"type": "array", "items": item}, "continue": {"type": "string"}}
+    schema = {"type": "object", "required": ["items", "continue"], "properties": properties}
+    return {200: {"content": {"application/json": {"schema": schema}}}}
+
+
+def _body(schema: dict[str, Any], *kinds: str) -> dict[str, Any]:
+    content = {kind: {"schema": schema} for kind in kinds}
+    return {"requestBody": {"required": True, "content": content}}
+
+
+_OBJECT: Final = {"type": "object", "description": "A Device or DeviceModel, Kubernetes JSON."}
+_JSON, _YAML = "application/json", "application/yaml"
+
+PROBLEMS: Final[Responses] = {
+    "4XX": {"model": Problem, "description": "Refused; nothing was changed."},
+    "5XX": {"model": Problem, "description": "Not possible now."},
+}
+OBJECT: Final[Responses] = {200: {"content": {_JSON: {"schema": _OBJECT}}}}
+OBJECTS: Final[Responses] = _list_of(_OBJECT)
+OBJECT_BODY: Final = _body(_OBJECT, _JSON, _YAML)
+BODIES: Final = _body({"description": "Devices and DeviceModels, several documents."}, _YAML, _JSON)
+APPLIED: Final[Responses] = {200: {"model": Applied}, 422: {"model": Applied}}
+TWIN: Final[Responses] = {200: {"model": Twin}}
+TWINS: Final[Responses] = _list_of({"$ref": "#/components/schemas/Twin"})
+WISH_BODY: Final = _body(
+    {"type": "object", "required": ["value"], "properties": {"value": {}}}, _JSON
+)
+MAPPER: Final[Responses] = {200: {"model": Mapper}}
+MAPPERS: Final[Responses] = _list_of({"$ref": "#/components/schemas/Mapper"})
+CHANGES: Final[Responses] = {200: {"content": {"text/event-stream": {}}}}
+STATUS: Final[Responses] = {200: {"content": {_JSON: {"schema": {"type": "object"}}}}}
+VERSION: Final[Responses] = STATUS
