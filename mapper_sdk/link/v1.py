@@ -36,7 +36,6 @@ _FLUSH: Final = 1.0
 
 Reports = Stream[pb.ReportBatch, pb.ReportAck]
 Lease = Stream[pb.MapperBeat, pb.MapperNotice]
-Gauges = Callable[[], Mapping[str, float]]
 
 
 class V1Link(Link):
@@ -46,6 +45,8 @@ class V1Link(Link):
     and outcomes. Batches keep their numbers over connections, so each is applied once.
 
     Attributes:
+        gauges: What people shall see of the mapper's health beside the link's own counts;
+            asked at each beat.
         refused: Handles of points whose readings the manager did not take.
     """
 
@@ -54,7 +55,6 @@ class V1Link(Link):
         socket: Path,
         registration: Registration,
         *,
-        gauges: Gauges = dict,
         outbox: Outbox | None = None,
         rng: Random | None = None,
     ) -> None:
@@ -63,15 +63,14 @@ class V1Link(Link):
         Args:
             socket: The manager's.
             registration: Who this mapper is.
-            gauges: What people shall see of its health; asked at each beat.
             outbox: Where reports wait; by default one of the usual size.
             rng: Randomness of the waits between attempts.
         """
         super().__init__()
+        self.gauges: Callable[[], Mapping[str, float]] = dict
         self.refused: set[int] = set()
         self._socket = socket
         self._registration = registration
-        self._gauges = gauges
         self._outbox = outbox or Outbox()
         self.dropped = self._outbox.dropped
         self._stream_id = secrets.token_hex(16)
@@ -143,7 +142,11 @@ class V1Link(Link):
     async def _beat(self, lease: Lease, seconds: float) -> None:
         while True:
             await asyncio.sleep(seconds)
-            await lease.send(pb.MapperBeat(gauges=self._gauges()))
+            own = {
+                "readings_waiting": float(self._outbox.waiting),
+                "readings_dropped": float(sum(self.dropped.values())),
+            }
+            await lease.send(pb.MapperBeat(gauges={**own, **self.gauges()}))
 
     async def _listen(self, lease: Lease, seconds: float) -> None:
         """Hear the manager's answers to our beats; silence means that it hangs."""

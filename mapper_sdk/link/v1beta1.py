@@ -183,7 +183,6 @@ class V1Beta1Link(Link):
 
         Raises:
             ConfigError: Our own socket cannot be used.
-            ConflictError: Another process serves on it.
         """
         wanted = self._wanted = Wanted(served)
         service = MapperService(

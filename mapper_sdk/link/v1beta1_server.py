@@ -14,7 +14,7 @@ from dmi.convert_v1beta1 import (
     key_from_v1beta1,
     model_from_v1beta1,
 )
-from dmi.errors import NotFoundError
+from dmi.errors import ConfigError, ConflictError, NotFoundError
 from dmi.proto.v1beta1 import api_pb2 as pb
 from dmi.proto.v1beta1 import api_pb2_grpc as rpc
 from dmi.resources import Key
@@ -135,12 +135,14 @@ async def serve_mapper(service: MapperService, path: Path) -> AsyncIterator[None
     """Listen for EdgeCore's calls for the length of the block.
 
     Raises:
-        ConfigError: The path cannot be a socket of ours.
-        ConflictError: Another process serves there.
+        ConfigError: The path cannot be a socket of ours, or another process serves there.
     """
     server = grpc.aio.server(options=server_options())
     rpc.add_DeviceMapperServiceServicer_to_server(service, server)
-    bind(server, path)
+    try:
+        bind(server, path)
+    except ConflictError as error:
+        raise ConfigError(str(error)) from error
     await server.start()
     log.info("listening for the device manager on %s", path)
     try:

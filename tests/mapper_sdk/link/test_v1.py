@@ -191,12 +191,14 @@ async def test_beats_keep_the_lease(manager, served, plant, running, eventually)
         beats += 1
         return {"beats": float(beats)}
 
-    link = V1Link(manager.socket, plant.registration, gauges=gauges)
+    link = V1Link(manager.socket, plant.registration)
+    link.gauges = gauges
     await manager.start(lease=0.3)
     async with running(link, served):
         await eventually(lambda: beats >= 8)
         (session,) = manager.server.leases.sessions
         await eventually(lambda: session.gauges.get("beats", 0) >= 7)
+        assert session.gauges["readings_dropped"] == 0
         assert not session.over
 
 

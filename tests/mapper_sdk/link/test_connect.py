@@ -1,0 +1,122 @@
+from contextlib import asynccontextmanager
+from typing import ClassVar
+
+import pytest
+from pydantic import BaseModel
+
+from device_manager.dmi_service.server import serve
+from device_manager.node import Node
+from dmi.errors import ConfigError
+from mapper_sdk.config import MapperConfig
+from mapper_sdk.driver import Driver, Subscribing
+from mapper_sdk.link.connect import AutoLink, make_link, registration_of
+from mapper_sdk.link.files import FilesLink
+from mapper_sdk.link.v1 import V1Link
+from mapper_sdk.link.v1beta1 import V1Beta1Link
+from mapper_sdk.testing import FakeEdgeCore
+
+
+class Settings(BaseModel):
+    host: str = "h"
+
+
+class ThermoDriver(Driver[Settings, Settings], Subscribing[Settings]):
+    protocol_name: ClassVar[str] = "thermo"
+    link_model = Settings
+    visit_model = Settings
+
+    async def connect(self): ...
+
+    async def read(self, visits):
+        return []
+
+    async def write(self, visit, value): ...
+
+    async def close(self): ...
+
+    async def subscribe(self, visits, publish):
+        return []
+
+
+@pytest.fixture
+def config(socket_dir) -> MapperConfig:
+    return MapperConfig(manager_socket=socket_dir / "dmi.sock")
+
+
+def changed(config: MapperConfig, **settings: object) -> MapperConfig:
+    return config.model_copy(update=settings)
+
+
+def test_the_settings_choose_the_link(config, tmp_path):
+    def kind(**settings) -> type:
+        return type(make_link(changed(config, **settings), ThermoDriver))
+
+    assert kind() is AutoLink
+    assert kind(link="v1", devices=tmp_path) is V1Link
+    assert kind(link="v1beta1") is V1Beta1Link
+    assert kind(link="files", devices=tmp_path) is FilesLink
+    assert kind(devices=tmp_path) is FilesLink
+    with pytest.raises(ConfigError, match="devices"):
+        kind(link="files")
+
+
+def test_a_mapper_is_named_after_its_protocol_unless_told_otherwise(config, socket_dir):
+    plain = registration_of(ThermoDriver, config)
+    assert (plain.name, plain.protocol, plain.instance) == ("thermo-mapper", "thermo", "0")
+    assert plain.address == f"{socket_dir}/thermo-mapper.sock"
+    assert plain.abilities == ("read", "write", "subscribe")
+    assert '"host"' in plain.link_schema
+    assert plain.version == ""
+    told = changed(config, name="n", protocol="p", instance="7", socket=socket_dir / "own.sock")
+    other = registration_of(ThermoDriver, told)
+    assert (other.name, other.protocol, other.instance) == ("n", "p", "7")
+    assert other.address == f"{socket_dir}/own.sock"
+
+
+@asynccontextmanager
+async def a_v1_manager(config, plant):
+    node = await Node.open(config.manager_socket.with_name("store.db"))
+    try:
+        async with serve(node, config.manager_socket, grace=0.0):
+            await node.apply(plant.model(), plant.device(), origin="api")
+            yield
+    finally:
+        await node.close()
+
+
+@asynccontextmanager
+async def an_edgecore(config, plant):
+    async with FakeEdgeCore(config.manager_socket) as edgecore:
+        await edgecore.put_model(plant.model())
+        await edgecore.put_device(plant.device())
+        yield
+
+
+@pytest.mark.parametrize(("manager", "before"), [(a_v1_manager, True), (an_edgecore, False)])
+@pytest.mark.parametrize("early", [True, False])
+async def test_takes_the_newest_version_that_is_answered(
+    config, plant, served, running, eventually, manager, before, early, caplog
+):
+    caplog.set_level("INFO")
+    link = make_link(config, ThermoDriver)
+    if early:
+        async with running(link, served):
+            await eventually(lambda: "trying again" in caplog.text)
+            async with manager(config, plant):
+                await eventually(lambda: link.connected, seconds=5)
+    else:
+        async with manager(config, plant), running(link, served):
+            await eventually(lambda: served.names == {"kiln-1"}, seconds=5)
+            link.report([plant.reading(1.0)])
+            await link.drain()
+            assert link.dropped == {}
+    assert ("knows DMI v1beta1" in caplog.text) is not before
+
+
+@pytest.mark.parametrize(
+    ("choice", "dropped", "escaped"), [("withhold", {"charset": 1}, 0), ("replace", {}, 1)]
+)
+def test_the_charset_is_the_operators_choice(config, plant, choice, dropped, escaped):
+    link = make_link(changed(config, link="v1beta1", charset=choice), ThermoDriver)
+    link.report([plant.reading("21 C", name="label")])
+    assert (link.dropped, link.governor.escaped) == (dropped, escaped)
