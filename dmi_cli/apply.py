@@ -3,10 +3,13 @@
 import argparse
 import re
 import sys
+from collections.abc import Sequence
 from typing import Final
 
 from dmi.errors import ConfigError, NotFoundError
 from dmi.manifests import Manifest
+from dmi.mistakes import Fault
+from dmi.problem import from_problem
 from dmi_cli.client import Client, Json, object_path
 from dmi_cli.exits import Exit
 from dmi_cli.names import split_name
@@ -17,6 +20,9 @@ __all__ = ["apply", "delete"]
 
 _ITEM: Final = re.compile(r"items\[(\d+)\]\.?(.*)")
 _COLLECTIONS: Final = {"Device": "devices", "DeviceModel": "models"}
+_UNPROCESSABLE: Final = 422
+_PORTION: Final = 500
+"""Objects in one request: the manager limits how long a body may be."""
 _DELETABLE: Final = ("devices", "models")
 
 
@@ -24,40 +30,53 @@ def apply(options: argparse.Namespace) -> int:
     """Apply every object that is right; tell every mistake; refused when there was one.
 
     Raises:
-        DmiError: The manager cannot be reached, or refused all of it.
+        DmiError: There is nothing to apply, the manager cannot be reached or refuses all.
     """
     manifests, mistakes = read_sources(options.file)
-    wanted = [manifest for manifest in manifests if manifest.kind in _COLLECTIONS]
     complaints = [str(mistake) for mistake in mistakes]
-    answer: Json = {"applied": [], "mistakes": []}
-    if wanted:
-        # Models go first: then no device is ever seen without its own.
-        wanted.sort(key=lambda manifest: manifest.kind != "DeviceModel")
-        items = [manifest.object.to_json() for manifest in wanted]
-        body = {"apiVersion": "v1", "kind": "List", "items": items}
-        with Client(options.server) as client:
-            answer = client.request(
-                "POST", object_path("apply"), json=body, patience=len(items) / 100
-            )
-    elif not mistakes:
+    for manifest in manifests:
+        if manifest.kind not in _COLLECTIONS:
+            fault = Fault(("kind",), f"a {manifest.kind} cannot be applied, only reported")
+            complaints.append(str(manifest.mistake(fault)))
+    # Models go first: then no device is ever seen without its own.
+    wanted = [one for one in manifests if one.kind == "DeviceModel"]
+    wanted += [one for one in manifests if one.kind == "Device"]
+    if not wanted and not complaints:
         raise ConfigError(f"no Device or DeviceModel in {', '.join(options.file)}")
-    complaints += [_placed(mistake, wanted) for mistake in answer.get("mistakes", [])]
-    _print(answer, options.output)
+    applied: list[Json] = []
+    with Client(options.server) as client:
+        for start in range(0, len(wanted), _PORTION):
+            portion = wanted[start : start + _PORTION]
+            answer = _send(client, portion)
+            found = answer.get("applied", [])
+            complaints += [_placed(mistake, portion) for mistake in answer.get("mistakes", [])]
+            applied += found
+            if options.output == "table":
+                _print(found)
+    if options.output != "table":
+        print_document({"applied": applied, "mistakes": complaints}, options.output)
     for complaint in complaints:
         sys.stderr.write(f"{complaint}\n")
     return Exit.REFUSED if complaints else Exit.OK
 
 
-def _print(answer: Json, form: str) -> None:
-    if form != "table":
-        print_document(answer, form)
-        return
-    for entry in answer.get("applied", []):
-        name = f"{entry['namespace']}/{entry['name']}"
-        print_line(f"{entry['kind']} {name} {entry['result']}")
+def _send(client: Client, portion: Sequence[Manifest]) -> Json:
+    items = [manifest.object.to_json() for manifest in portion]
+    body = {"apiVersion": "v1", "kind": "List", "items": items}
+    answer = client.request(
+        "POST", object_path("apply"), json=body, patience=20.0, also=(_UNPROCESSABLE,)
+    )
+    if "applied" not in answer:
+        raise from_problem(_UNPROCESSABLE, answer)
+    return answer
 
 
-def _placed(mistake: Json | str, sent: list[Manifest]) -> str:
+def _print(applied: Sequence[Json]) -> None:
+    for entry in applied:
+        print_line(f"{entry['kind']} {entry['namespace']}/{entry['name']} {entry['result']}")
+
+
+def _placed(mistake: Json | str, sent: Sequence[Manifest]) -> str:
     """A mistake that the manager found, with the file that we sent it from."""
     if isinstance(mistake, str):
         return mistake

@@ -1,7 +1,7 @@
 """The device manager's REST API, as the verbs use it."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -70,8 +70,8 @@ class Client:
         *,
         params: Mapping[str, str | int | float] | None = None,
         json: object = None,
-        content: str | None = None,
         patience: float = 0.0,
+        also: Collection[int] = (),
     ) -> Json:
         """One request; its JSON answer, empty when it has none.
 
@@ -80,26 +80,19 @@ class Client:
             path: From `object_path`.
             params: Query.
             json: Body.
-            content: Body as YAML text instead.
             patience: Seconds that the answer may take beyond the usual.
+            also: Statuses of refusals whose body is an answer all the same.
 
         Raises:
             DmiError: The manager refused; the class is that of its reason.
             UnavailableError: It cannot be reached.
             DeadlineError: It did not answer in time.
         """
-        headers = {"content-type": "application/yaml"} if content is not None else None
         with self._translated():
             answer = self._http.request(
-                method,
-                path,
-                params=params,
-                json=json,
-                content=content,
-                headers=headers,
-                timeout=self._timeout + patience,
+                method, path, params=params, json=json, timeout=self._timeout + patience
             )
-        if answer.is_error:
+        if answer.is_error and answer.status_code not in also:
             raise from_problem(answer.status_code, answer.content)
         if not answer.content:
             return {}
@@ -123,11 +116,14 @@ class Client:
                 return found
 
     @contextmanager
-    def lines(self, path: str, last_event: str, silence: float) -> Iterator[Iterator[str]]:
+    def lines(
+        self, path: str, params: Mapping[str, str], last_event: str, silence: float
+    ) -> Iterator[Iterator[str]]:
         """Lines of a stream of server-sent events.
 
         Args:
             path: From `object_path`.
+            params: Query.
             last_event: Id to resume after; empty for only what comes.
             silence: Seconds without a byte, after which the stream counts as broken.
 
@@ -143,6 +139,7 @@ class Client:
             self._http.stream(
                 "GET",
                 path,
+                params=params,
                 headers=headers,
                 timeout=httpx.Timeout(self._timeout, read=silence),
             ) as answer,

@@ -145,7 +145,7 @@ def _watch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind",
         action="append",
-        choices=("twin", "desired", "state", "device", "model", "mapper"),
+        choices=("twin", "desired", "state", "device", "model", "mapper", "upstream"),
         help="only these changes; may be repeated",
     )
     parser.add_argument("--since", metavar="ID", help="begin after this event")

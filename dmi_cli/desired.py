@@ -1,8 +1,10 @@
 """`dmi set`: desire a value, and wait until the device has it."""
 
 import argparse
+import time
+from typing import Final
 
-from dmi.errors import ConfigError, DeadlineError, RefusedError
+from dmi.errors import ConfigError, ConflictError, DeadlineError, RefusedError
 from dmi.resources import DataType
 from dmi.values import json_value, parse_value
 from dmi_cli.client import Client, Json, object_path
@@ -11,6 +13,11 @@ from dmi_cli.names import split_name
 from dmi_cli.output import print_document, print_line, value_text
 
 __all__ = ["set_desired"]
+
+_LONGEST_WAIT: Final = 30.0
+"""Seconds that the manager itself waits at most."""
+_LOOK_AGAIN: Final = 0.2
+_SETTLED: Final = frozenset({"confirmed", "rejected", "failed"})
 
 
 def set_desired(options: argparse.Namespace) -> int:
@@ -41,10 +48,30 @@ def _put(client: Client, path: str, text: str, wait: float | None) -> Json:
     if declared is not None:
         kind = DataType(declared)
         value = json_value(parse_value(text, kind))
-    params = {"wait": wait} if wait is not None else None
-    return client.request(
-        "PUT", f"{path}/desired", params=params, json={"value": value}, patience=wait or 0.0
+    deadline = time.monotonic() + (wait or 0.0)
+    asked = min(wait, _LONGEST_WAIT) if wait is not None else None
+    twin = client.request(
+        "PUT",
+        f"{path}/desired",
+        params={"wait": asked} if asked is not None else None,
+        json={"value": value},
+        patience=asked or 0.0,
     )
+    return _await(client, path, twin, deadline)
+
+
+def _await(client: Client, path: str, twin: Json, deadline: float) -> Json:
+    """Look again until the wish is settled, replaced, or time is over."""
+    version = (twin.get("desired") or {}).get("version")
+    while time.monotonic() < deadline:
+        desired = twin.get("desired") or {}
+        if desired.get("status") in _SETTLED or desired.get("version") != version:
+            break
+        time.sleep(_LOOK_AGAIN)
+        twin = client.request("GET", path)
+    if (twin.get("desired") or {}).get("version") != version:
+        raise ConflictError("somebody else has set or cleared this property meanwhile")
+    return twin
 
 
 def _judge(twin: Json, options: argparse.Namespace) -> int:

@@ -4,9 +4,9 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 from dmi.errors import UnavailableError
 from dmi_cli.client import Client, Json, object_path
@@ -66,11 +66,14 @@ def _json(text: str) -> Json:
     return found if isinstance(found, dict) else {"value": found}
 
 
-def changes(client: Client, since: str, deadline: float | None) -> Iterator[Change]:
+def changes(
+    client: Client, params: Mapping[str, str], since: str, deadline: float | None
+) -> Iterator[Change]:
     """Every change after `since`, reconnecting for as long as it takes.
 
     Args:
         client: Where to ask.
+        params: What to leave out: `types`, `namespace`.
         since: Id of the last event that was seen; empty for only what comes.
         deadline: Moment on the monotonic clock to end at.
 
@@ -82,7 +85,7 @@ def changes(client: Client, since: str, deadline: float | None) -> Iterator[Chan
     while deadline is None or time.monotonic() < deadline:
         try:
             silence = _remaining(deadline, _SILENCE)
-            with client.lines(object_path("changes"), last, silence) as lines:
+            with client.lines(object_path("changes"), params, last, silence) as lines:
                 connected = True
                 for change in parse_events(_until(lines, deadline)):
                     wait = _FIRST_WAIT
@@ -121,8 +124,9 @@ def watch(options: argparse.Namespace) -> int:
     wanted = {split_name(name, options.namespace) for name in options.names}
     deadline = time.monotonic() + options.seconds if options.seconds is not None else None
     left = options.count
+    params = {"types": ",".join(options.kind)} if options.kind else {}
     with Client(options.server) as client:
-        for change in changes(client, options.since or "", deadline):
+        for change in changes(client, params, options.since or "", deadline):
             if not _is_wanted(change, options, wanted):
                 continue
             if options.output == "json":
@@ -151,9 +155,8 @@ def _is_wanted(change: Change, options: argparse.Namespace, wanted: set[tuple[st
 
 def _owner(data: Json) -> tuple[str, str]:
     """Namespace and name of the object that a change concerns."""
-    metadata = data.get("metadata") or data
-    name = data.get("device") or metadata.get("name") or ""
-    return str(metadata.get("namespace") or data.get("namespace") or ""), str(name)
+    name = data.get("device") or data.get("name") or data.get("origin") or ""
+    return str(data.get("namespace") or ""), str(name)
 
 
 def _words(change: Change) -> str:
@@ -172,10 +175,16 @@ def _detail(event: str, data: Json) -> str:
     if event in {"twin", "desired"}:
         return f"{data.get('property', '')} {_sides(data)}"
     if event == "state":
-        status: dict[str, Any] = data.get("status") or data
-        reason = ": ".join(str(status[k]) for k in ("reason", "message") if status.get(k))
-        return f"{status.get('state', '')}{f' ({reason})' if reason else ''}"
-    return str(data.get("action") or data.get("change") or "")
+        reason = ": ".join(str(data[k]) for k in ("reason", "message") if data.get(k))
+        return f"{data.get('state', '')}{f' ({reason})' if reason else ''}"
+    if event == "mapper":
+        return f"{data.get('instance', '')} {'is there' if data.get('alive') else 'is gone'}"
+    if event == "upstream":
+        return "; ".join(data.get("errors") or []) or "has no mistakes any more"
+    if event in {"device", "model"}:
+        problem = data.get("problem")
+        return "deleted" if data.get("deleted") else f"applied{f': {problem}' if problem else ''}"
+    return ""
 
 
 def _sides(twin: Json) -> str:

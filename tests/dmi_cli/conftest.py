@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dmi.errors import AccessDeniedError, DmiError, NotFoundError
+from dmi.errors import AccessDeniedError, ConfigError, DmiError, NotFoundError
 from dmi.manifests import parse_manifests
 from dmi.problem import MEDIA_TYPE, to_problem
 from dmi_cli.main import main
@@ -24,12 +24,14 @@ class ManagerDouble:
     twins: list[dict] = field(default_factory=list)
     mappers: list[dict] = field(default_factory=list)
     outcome: dict = field(default_factory=lambda: {"status": "pending"})
+    later: list = field(default_factory=list)
     mistakes: list = field(default_factory=list)
     streams: list[list[str]] = field(default_factory=list)
     asked: list[tuple[str, str, object]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
     password: str = ""
     ready: int = 200
+    broken: bool = False
     page: int = 2
     url: str = ""
 
@@ -104,6 +106,8 @@ class ManagerDouble:
     async def device_twins(self, request: Request) -> Response:
         await self.note(request)
         found = self.of(request)
+        if self.later and "prop" in request.path_params and found[0]["desired"]:
+            found[0]["desired"] = self.later.pop(0)
         return JSONResponse(found[0] if "prop" in request.path_params else {"items": found})
 
     async def desire(self, request: Request) -> Response:
@@ -114,7 +118,8 @@ class ManagerDouble:
         if request.method == "DELETE":
             return JSONResponse({**twin, "desired": None})
         value = (await request.json())["value"]
-        return JSONResponse({**twin, "desired": {"value": value, **self.outcome}}, 202)
+        twin["desired"] = {"value": value, "version": 7, **self.outcome}
+        return JSONResponse(twin, 202)
 
     async def apply(self, request: Request) -> Response:
         await self.note(request)
@@ -125,7 +130,10 @@ class ManagerDouble:
             self.objects[kind][str(manifest.key)] = manifest.object.to_json()
             applied.append({"kind": manifest.kind, **manifest.key._asdict(), "result": "created"})
         mistakes = [mistake.to_json() for mistake in wrong] + self.mistakes
-        return JSONResponse({"applied": applied, "mistakes": mistakes})
+        answer = {"applied": applied, "mistakes": mistakes}
+        if self.broken:
+            answer = to_problem(ConfigError("the body is no good"))
+        return JSONResponse(answer, 422 if mistakes or self.broken else 200)
 
     async def changes(self, request: Request) -> Response:
         await self.note(request)

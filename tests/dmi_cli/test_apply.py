@@ -59,6 +59,33 @@ def test_what_the_manager_refuses_is_told_with_our_place(dmi, manager, tmp_path)
     ]
 
 
+def test_a_body_that_is_refused_as_a_whole(dmi, manager):
+    manager.broken = True
+    result = dmi("apply", "-f", PLANT)
+    assert result.code == Exit.REFUSED
+    assert result.err == "dmi: the body is no good\n"
+
+
+def test_many_objects_go_in_portions(dmi, manager, tmp_path):
+    file = tmp_path / "many.yaml"
+    file.write_text("---\n".join(DEVICE.replace("kiln}", f"kiln-{n}}}", 1) for n in range(1001)))
+    result = dmi("apply", "-f", file)
+    assert result.code == 0
+    assert len(result.out.splitlines()) == len(manager.objects["devices"]) == 1001
+    assert [len(body["items"]) for _, _, body in manager.asked] == [500, 500, 1]
+
+
+def test_states_are_reported_not_applied(dmi, manager, tmp_path):
+    file = tmp_path / "s.yaml"
+    file.write_text(
+        "{apiVersion: devices.kubeedge.io/v1beta1, kind: DeviceStatus, metadata: {name: kiln}}"
+    )
+    result = dmi("apply", "-f", file)
+    assert result.code == Exit.REFUSED
+    assert "a DeviceStatus cannot be applied" in result.err
+    assert manager.asked == []
+
+
 def test_nothing_to_apply(dmi, manager, tmp_path):
     assert dmi("apply", "-f", tmp_path).code == Exit.REFUSED
     assert dmi("apply", "-f", tmp_path / "nothing").code == Exit.NOT_FOUND

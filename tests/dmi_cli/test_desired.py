@@ -38,6 +38,19 @@ def test_waiting_for_the_device(dmi, boiler):
     assert "not confirmed by the device within 0.5 s (it is written)" in result.err
 
 
+def test_waiting_longer_than_the_manager_does(dmi, boiler):
+    pending = {"value": 5, "version": 7, "status": "pending"}
+    boiler.twins[1]["desired"] = None
+    boiler.later = [pending, {**pending, "status": "confirmed"}]
+    assert dmi("set", "boiler", "setpoint", "5", "--wait", "60").out.endswith("confirmed\n")
+    assert boiler.asked[1][1].endswith("?wait=30.0")
+    boiler.twins[1]["desired"] = None
+    boiler.later = [{**pending, "version": 8}]
+    result = dmi("set", "boiler", "setpoint", "5", "--wait", "60")
+    assert result.code == Exit.REFUSED
+    assert "somebody else has set" in result.err
+
+
 @pytest.mark.parametrize("status", ["rejected", "failed"])
 def test_a_device_that_says_no(dmi, boiler, status):
     boiler.outcome = {"status": status, "reason": "refused", "message": "too hot"}

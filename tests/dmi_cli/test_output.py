@@ -106,6 +106,6 @@ def test_a_manager_that_falls_silent(manager):
     with (
         Client() as client,
         pytest.raises(DeadlineError),
-        client.lines("/api/v1/changes", "", 0.2) as lines,
+        client.lines("/api/v1/changes", {}, "", 0.2) as lines,
     ):
         next(lines)

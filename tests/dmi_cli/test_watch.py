@@ -30,7 +30,7 @@ STATE = {
 
 def test_lines_for_people(dmi, manager):
     bad = {**TWIN, "reported": {"value": None, "quality": "bad", "reason": "deadline"}}
-    device = {"metadata": {"namespace": "ns", "name": "kiln"}, "action": "deleted"}
+    device = {"namespace": "ns", "name": "kiln", "deleted": True}
     manager.streams = [
         [
             ": a comment\n\n",
@@ -40,10 +40,15 @@ def test_lines_for_people(dmi, manager):
             frame(4, "device", device),
             frame(5, "gap", {"missed": 3}),
             frame(6, "gap", {"missed": None}),
-            frame(7, "mapper", {"name": "modbus-mapper"}),
+            frame(7, "mapper", {"name": "modbus-mapper", "instance": "0", "alive": True}),
+            frame(8, "device", {**device, "deleted": False, "problem": "no model"}),
+            frame(9, "model", {"namespace": "ns", "name": "m", "deleted": False}),
+            frame(10, "upstream", {"origin": "file:a.yaml", "errors": ["line 3: x"]}),
+            frame(11, "upstream", {"origin": "file:a.yaml", "errors": []}),
+            frame(12, "other", {}),
         ]
     ]
-    result = dmi("watch", "--count", "7")
+    result = dmi("watch", "--count", "12")
     assert [line.partition(" ")[2] for line in result.out.splitlines()] == [
         "twin     default/boiler setpoint = 71.5 °C desired 80 pending",
         "twin     default/boiler setpoint = ? °C (bad: deadline)",
@@ -51,7 +56,12 @@ def test_lines_for_people(dmi, manager):
         "device   ns/kiln deleted",
         "gap      3 changes are missing here",
         "gap      an unknown number of changes are missing here",
-        "mapper   modbus-mapper",
+        "mapper   modbus-mapper 0 is there",
+        "device   ns/kiln applied: no model",
+        "model    ns/m applied",
+        "upstream file:a.yaml line 3: x",
+        "upstream file:a.yaml has no mistakes any more",
+        "other",
     ]
     assert (result.code, result.err) == (0, "")
 
@@ -66,6 +76,7 @@ def test_json_lines_and_filters(dmi, manager):
     manager.streams = [events, events, events]
     result = dmi("watch", "boiler", "--kind", "state", "-o", "json", "--count", "2")
     assert [json.loads(line)["id"] for line in result.out.splitlines()] == ["3", "4"]
+    assert manager.asked[-1][1] == "/api/v1/changes?types=state"
     result = dmi("watch", "-n", "other", "-o", "json", "--count", "1")
     assert json.loads(result.out) == {"id": "4", "event": "gap", "data": {"missed": 1}}
     result = dmi("watch", "-n", "default", "-o", "json", "--count", "1")
