@@ -28,7 +28,7 @@ _MOST_STALE_S: Final = 60.0
 _MOST_STATE_S: Final = 5.0
 _PROPERTIES: Final = 20
 _STEP: Final = 0.25
-_TROUBLE_EVERY: Final = 10.0
+_TROUBLE_EVERY: Final = 30.0
 _TROUBLE_SECONDS: Final = 3.0
 # For calls under way, which take real time.
 _BREATH: Final = 0.002
