@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, cast
+from typing import Final
 
 import yaml
 from yaml.events import (
@@ -143,7 +143,7 @@ class _Builder:
 
     def build(self, text: str) -> list[Mistake]:
         try:
-            self._events = cast("Iterator[Event]", yaml.parse(text, Loader=_PARSER))
+            self._events = yaml.parse(text, Loader=_PARSER)
             starts = 0
             for event in self._events:
                 if isinstance(event, DocumentStartEvent):
@@ -194,7 +194,8 @@ class _Builder:
         return line, problem, hint
 
     def _line(self, event: Event) -> int:
-        return self._offset + event.start_mark.line + 1
+        mark = event.start_mark
+        return self._offset + (mark.line if mark is not None else 0) + 1
 
     def _value(self, event: Event, path: Path) -> Plain:
         self._count(1, event)
