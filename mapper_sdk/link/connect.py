@@ -127,6 +127,15 @@ class AutoLink(Link):
         self._chosen.connected = value
 
     @property
+    def acknowledged(self) -> int:
+        """What the other side of the chosen link has taken over."""
+        return self._chosen.acknowledged
+
+    @acknowledged.setter
+    def acknowledged(self, value: int) -> None:
+        self._chosen.acknowledged = value
+
+    @property
     def dropped(self) -> dict[str, int]:
         """What the chosen link dropped."""
         return self._chosen.dropped

@@ -47,11 +47,13 @@ class Outbox:
 
     Attributes:
         dropped: Readings dropped so far, by reason.
+        acknowledged: Readings that the manager has committed.
         unacked: What was sealed and is not acknowledged yet, in order.
     """
 
     def __init__(self, *, most_waiting: int = _MOST_WAITING) -> None:
         self.dropped: dict[str, int] = {}
+        self.acknowledged = 0
         self.unacked: deque[Sealed] = deque()
         self._most_waiting = self._room = most_waiting
         self._most_urgent = most_waiting
@@ -141,7 +143,7 @@ class Outbox:
     def acknowledge(self, sequence: int) -> None:
         """Everything up to here is committed."""
         while self.unacked and self.unacked[0].sequence <= sequence:
-            self.unacked.popleft()
+            self.acknowledged += len(self.unacked.popleft().readings)
         if len(self.unacked) < _MOST_UNACKED:
             self._window.set()
         if not self.unacked and not self._something.is_set():

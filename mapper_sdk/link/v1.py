@@ -195,6 +195,7 @@ class V1Link(Link):
 
     def _acknowledged(self, ack: pb.ReportAck, bound: Mapping[int, Point]) -> None:
         self._outbox.acknowledge(ack.sequence)
+        self.acknowledged = self._outbox.acknowledged
         for handle in ack.refused:
             point = bound.get(handle)
             if point is not None and handle not in self.refused:

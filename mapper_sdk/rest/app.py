@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
 from fastapi import Body, FastAPI, Query
@@ -21,7 +21,6 @@ from dmi.values import value_from_json
 from mapper_sdk.hub import Batch
 from mapper_sdk.mapper import Mapper
 from mapper_sdk.rest.methods import call_method, method_views
-from mapper_sdk.rest.metrics import Metrics
 from mapper_sdk.rest.views import (
     Json,
     batch_view,
@@ -31,6 +30,9 @@ from mapper_sdk.rest.views import (
     state_view,
 )
 from mapper_sdk.session import Session
+
+if TYPE_CHECKING:
+    from mapper_sdk.rest.metrics import Metrics
 
 __all__ = ["Change", "make_app"]
 
@@ -52,7 +54,7 @@ class _Answers:
     def __init__(self, mapper: Mapper, feed: Feed[Change]) -> None:
         self._mapper = mapper
         self._feed = feed
-        self._metrics = Metrics(mapper)
+        self._metrics: Metrics | None = None
 
     def _session(self, namespace: str, name: str) -> Session:
         return self._mapper.session(Key(namespace, name))
@@ -139,12 +141,27 @@ class _Answers:
 
     async def metrics(self) -> Response:
         """Counters for Prometheus."""
+        if self._metrics is None:
+            # Lazily, like all that an idle mapper can do without.
+            from mapper_sdk.rest.metrics import Metrics
+
+            self._metrics = Metrics(self._mapper)
         return Response(self._metrics.exposition(), media_type="text/plain; version=0.0.4")
+
+
+class _Application(FastAPI):
+    """FastAPI, with the one route in its document that goes past it."""
+
+    def openapi(self) -> Json:
+        """Give the document; it is made when somebody asks for the first time."""
+        if self.openapi_schema is None:
+            self.openapi_schema = _documented(super().openapi())
+        return self.openapi_schema
 
 
 def make_app(mapper: Mapper, feed: Feed[Change]) -> FastAPI:
     """Build the application over a mapper; `feed` is what `/api/v1/changes` streams."""
-    app = FastAPI(title="DMI mapper", version="1", redoc_url=None, docs_url=None)
+    app = _Application(title="DMI mapper", version="1", redoc_url=None, docs_url=None)
     answers = _Answers(mapper, feed)
     app.router.routes.append(Route(_PROPERTY, answers.property, methods=["GET"]))
     get = {"methods": ["GET"], "response_class": Response}
@@ -162,7 +179,6 @@ def make_app(mapper: Mapper, feed: Feed[Change]) -> FastAPI:
     app.add_api_route(
         _DEVICE + "/methods/{method}", answers.call, methods=["POST"], response_class=Response
     )
-    app.openapi_schema = _documented(app.openapi())
     app.add_exception_handler(DmiError, _on_dmi_error)
     app.add_exception_handler(RequestValidationError, _on_wrong_request)
     app.add_exception_handler(HTTPException, _on_http_error)
