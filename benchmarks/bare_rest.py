@@ -31,6 +31,7 @@ def main() -> None:
     """Serve the JSON of a file on a free port until SIGTERM."""
     answer = orjson.loads(Path(sys.argv[1]).read_bytes())
     listener = socket.create_server(("127.0.0.1", 0))
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     address = f"http://127.0.0.1:{listener.getsockname()[1]}"
     config = uvicorn.Config(
         make_app(answer), http="httptools", loop="asyncio", access_log=False, log_level="warning"
