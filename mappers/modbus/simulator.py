@@ -10,7 +10,7 @@ from pathlib import Path
 
 from dmi.errors import ConfigError, DmiError
 from dmi.lifecycle import stopped_by_signals
-from mappers.modbus.config import Transport
+from mappers.modbus.config import Parity, Transport
 from mappers.modbus.simulation.faults import FaultKind, parse_fault
 from mappers.modbus.simulation.server import ModbusSimulator
 
@@ -73,6 +73,7 @@ def _from(options: argparse.Namespace) -> ModbusSimulator:
         units=options.units,
         serial_port=options.serial_port,
         baud_rate=options.baud_rate,
+        parity=Parity(options.parity),
         context=context,
     )
     simulator.keeps_requests = False  # it may run for months
@@ -95,6 +96,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--serial-port", default="", help="device file, for rtu and ascii")
     parser.add_argument("--baud-rate", type=int, default=19200, help="(%(default)s)")
+    parser.add_argument("--parity", choices=list(Parity), default=Parity.EVEN, help="(%(default)s)")
     parser.add_argument("--cert-file", type=Path, help="PEM certificate, for tls")
     parser.add_argument("--key-file", type=Path, help="PEM key, if it is not in --cert-file")
     parser.add_argument("--units", type=int, default=3, help="how many units (%(default)s)")

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import Any, Self
 
 from pymodbus.constants import ExcCodes
-from pymodbus.exceptions import ModbusException
-from pymodbus.framer import FramerAscii, FramerRTU, FramerType
+from pymodbus.exceptions import ModbusException, ModbusIOException
+from pymodbus.framer import FramerAscii, FramerRTU, FramerSocket, FramerType
 from pymodbus.pdu import ExceptionResponse, ModbusPDU
 from pymodbus.server import ModbusSerialServer, ModbusTcpServer, ModbusTlsServer, ModbusUdpServer
 from pymodbus.server.base import ModbusBaseServer
@@ -18,7 +18,7 @@ from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from dmi.errors import UnavailableError
-from mappers.modbus.config import Transport
+from mappers.modbus.config import Parity, Transport
 from mappers.modbus.simulation.faults import CONTROL_UNIT, ControlPanel, FaultKind, Faults
 from mappers.modbus.simulation.plant import Plant, Tables, UnknownUnitError
 from mappers.modbus.visit import Register
@@ -99,12 +99,20 @@ class _Handler(ServerRequestHandler):
         super().callback_connected()
         self._simulator.accepted += 1
 
+    def callback_disconnected(self, exc: Exception | None) -> None:
+        """Tell it."""
+        super().callback_disconnected(exc)
+        self._simulator.note_disconnected()
+
     def callback_data(self, data: bytes, addr: tuple[Any, ...] | None = None) -> int:
         """Take the requests that have arrived."""
         used = 0
         while used < len(data):
             try:
                 step, request = self.framer.handleFrame(data[used:], 0, 0)
+            except ModbusIOException as error:
+                self._say_illegal(data[used:], error, addr)
+                return len(data)
             except (ModbusException, ValueError, IndexError):
                 return len(data)
             used += step
@@ -114,6 +122,15 @@ class _Handler(ServerRequestHandler):
             if not step:
                 break
         return used
+
+    def _say_illegal(
+        self, frame: bytes, error: ModbusIOException, addr: tuple[Any, ...] | None
+    ) -> None:
+        """Answer a request that pymodbus cannot read, where it is known whose it is."""
+        if isinstance(self.framer, FramerSocket):
+            response = ExceptionResponse(frame[7] & 0x7F, ExcCodes.ILLEGAL_FUNCTION)
+            response.transaction_id, response.dev_id = error.transaction_id, error.dev_id
+            self.send(self.framer.buildFrame(response), addr)
 
     async def _answer(self, request: ModbusPDU, addr: tuple[Any, ...] | None) -> None:
         unit, function = request.dev_id, request.function_code
@@ -175,6 +192,7 @@ class ModbusSimulator:
         units: How many units there are; see `Plant`.
         serial_port: Device file of the serial line.
         baud_rate: Its speed.
+        parity: Its parity bit.
         context: Certificate and key, for TLS.
         now: Seconds since some moment; the plant moves by it.
 
@@ -194,6 +212,7 @@ class ModbusSimulator:
         units: int = 3,
         serial_port: str = "",
         baud_rate: int = 19200,
+        parity: Parity = Parity.NONE,
         context: ssl.SSLContext | None = None,
         now: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -205,6 +224,7 @@ class ModbusSimulator:
         self.plant = Plant(units, now)
         self.requests: list[tuple[int, int, range]] = []
         self._baud_rate = baud_rate
+        self._parity = parity
         self._context = context
         self._memory = _Memory(self.plant, self.faults)
         self._server: ModbusBaseServer | None = None
@@ -212,6 +232,7 @@ class ModbusSimulator:
         self.counted = 0
         self.writes = 0
         self.accepted = 0
+        self._disconnected = asyncio.Event()
 
     async def start(self) -> None:
         """Listen.
@@ -258,6 +279,16 @@ class ModbusSimulator:
     ) -> None:
         await self.stop()
 
+    async def wait_disconnected(self) -> None:
+        """Return when no connection is open."""
+        while self.connections:
+            self._disconnected.clear()
+            await self._disconnected.wait()
+
+    def note_disconnected(self) -> None:
+        """A connection was closed."""
+        self._disconnected.set()
+
     @property
     def connections(self) -> list[str]:
         """Names of the connections that are open."""
@@ -289,7 +320,11 @@ class ModbusSimulator:
             case Transport.RTU | Transport.ASCII:
                 framer = FramerType.RTU if self.transport is Transport.RTU else FramerType.ASCII
                 return ModbusSerialServer(
-                    device, framer=framer, port=self.serial_port, baudrate=self._baud_rate
+                    device,
+                    framer=framer,
+                    port=self.serial_port,
+                    baudrate=self._baud_rate,
+                    parity=self._parity[0].upper(),
                 )
             case Transport.RTU_OVER_TCP:
                 return ModbusTcpServer(device, framer=FramerType.RTU, address=address)
