@@ -1,6 +1,7 @@
 """The manager's memory on disk: writes go in, and are answered after their commit."""
 
 import asyncio
+import gc
 import logging
 import secrets
 import sqlite3
@@ -138,12 +139,17 @@ class Store:
 
 
 def _read(connection: sqlite3.Connection, path: Path) -> Contents:
+    # Everything that is made here stays: looking for garbage in between takes most of the time.
+    collecting = gc.isenabled()
+    gc.disable()
     try:
         _tidy(connection)
-        contents = rows.load(connection)
+        return rows.load(connection)
     except (sqlite3.DatabaseError, ValueError) as error:
         raise CorruptDatabaseError(path, str(error)) from error
-    return contents
+    finally:
+        if collecting:
+            gc.enable()
 
 
 def _tidy(connection: sqlite3.Connection) -> None:
