@@ -1,4 +1,4 @@
-"""The events of the manager's change feed, as JSON-ready objects with a `type`."""
+"""The events of the manager's change feed, as JSON-ready objects named by `event`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ def twin(
 ) -> Json:
     """A property has a new reading."""
     record = TwinRecord(device, name, reported, wish)
-    return {"type": "twin", **twin_view(record, declared(device, name), now)}
+    return {"event": "twin", **twin_view(record, declared(device, name), now)}
 
 
 def desired(
@@ -35,13 +35,13 @@ def desired(
 ) -> Json:
     """A property has another wish, or its wish has another status."""
     now = reported.time if reported is not None else 0.0
-    return {**twin(device, name, reported, wish, declared, now), "type": "desired"}
+    return {**twin(device, name, reported, wish, declared, now), "event": "desired"}
 
 
 def state(device: Key, record: StateRecord) -> Json:
     """A device's state has changed."""
     return {
-        "type": "state",
+        "event": "state",
         "namespace": device.namespace,
         "device": device.name,
         **state_view(record),
@@ -70,13 +70,13 @@ def gone(kind: str, key: Key) -> Json:
 
 def mapper(record: MapperRecord) -> Json:
     """A mapper has registered, come or gone."""
-    return {"type": "mapper", **mapper_view(record)}
+    return {"event": "mapper", **mapper_view(record)}
 
 
 def upstream(origin: str, errors: list[str]) -> Json:
     """A source of devices has mistakes, or has none any more."""
-    return {"type": "upstream", "origin": origin, "errors": errors}
+    return {"event": "upstream", "origin": origin, "errors": errors}
 
 
 def _head(kind: str, key: Key) -> Json:
-    return {"type": kind, "namespace": key.namespace, "name": key.name, "deleted": False}
+    return {"event": kind, "namespace": key.namespace, "name": key.name, "deleted": False}

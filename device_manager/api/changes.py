@@ -50,7 +50,7 @@ async def watch_changes(
 
 def _encoder(namespace: str, device: str, types: frozenset[str]) -> Encode[dict[str, Any]]:
     def encode(event: dict[str, Any]) -> tuple[str, bytes] | None:
-        kind = event["type"]
+        kind = event["event"]
         if types and kind not in types:
             return None
         if namespace and event.get("namespace") != namespace:
@@ -63,5 +63,5 @@ def _encoder(namespace: str, device: str, types: frozenset[str]) -> Encode[dict[
 
 
 def _device(event: dict[str, Any]) -> str | None:
-    name: str | None = event.get("name" if event["type"] == "device" else "device")
+    name: str | None = event.get("name" if event["event"] == "device" else "device")
     return name

@@ -80,7 +80,7 @@ class DeviceService(rpc.DeviceManagementServicer):
     def _propose(self, session: Session, proposal: dict[str, Any]) -> None:
         proposal["mapper"] = session.mapper
         self.proposals.append(proposal)
-        self._node.feed.publish({"type": "proposal", **proposal})
+        self._node.feed.publish({"event": "proposal", **proposal})
 
 
 def _first(watcher: Watcher, request: pb.WatchRequest, node: Node) -> Iterator[pb.WatchEvent]:

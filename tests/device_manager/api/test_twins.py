@@ -182,7 +182,7 @@ async def wished(world):
     """Return once a wish is there."""
     async with asyncio.timeout(5):
         async for event in world.node.feed.read(world.node.feed.epoch + "-0"):
-            if getattr(event, "data", {}).get("type") == "desired":
+            if getattr(event, "data", {}).get("event") == "desired":
                 return
 
 

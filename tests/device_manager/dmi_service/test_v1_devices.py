@@ -293,7 +293,7 @@ async def test_proposals_are_kept_and_told(node):
         assert kept["object"] == {"kind": "Device", "spec": {}}
         assert kept["mapper"] == "m/0"
         event = await anext(node.feed.read(before))
-        assert event.data["type"] == "proposal"
+        assert event.data["event"] == "proposal"
 
 
 @pytest.mark.parametrize("text", [b"", b"{", b"[]", b"\xff"])
