@@ -10,6 +10,7 @@ from device_manager.known import Known
 from device_manager.records import Change, ChangeKind, Wish
 from device_manager.rows import Statement, Twin
 from device_manager.wishes import wish_of_text
+from dmi.errors import AccessDeniedError
 from dmi.reports import OutcomeStatus
 from dmi.resources import Device, DeviceModel, DeviceProperty, Key, ModelProperty
 
@@ -148,7 +149,7 @@ class Planner:
         self, plan: Plan, twin: Twin, prop: DeviceProperty, declared: ModelProperty, now: float
     ) -> None:
         text = prop.desired.value if prop.desired is not None else ""
-        if text == twin.spec_text and not _worth_another_look(twin, declared, text):
+        if text == twin.spec_text and _still_right(twin, declared, text):
             return
         version = self._change(plan, "desired", twin.device, twin.property)
         wish = wish_of_text(declared, text, version, now)
@@ -161,13 +162,22 @@ class Planner:
         plan.statements.append(rows.twin_put(twin, text, version))
 
 
-def _worth_another_look(twin: Twin, declared: ModelProperty, text: str) -> bool:
-    """Whether a wish that was refused would be fine by the model as it is now."""
+def _still_right(twin: Twin, declared: ModelProperty, text: str) -> bool:
+    """Whether the wish from a text is still what the model makes of that text.
+
+    It always is once somebody else has wished, or taken the wish back.
+    """
     wish = twin.desired
     if wish is None or wish.version != twin.spec_version:
+        return True
+    fresh = wish_of_text(declared, text, 0, 0.0)
+    refused = wish.status is OutcomeStatus.REJECTED
+    if fresh.status is OutcomeStatus.REJECTED:
+        return refused
+    if refused and wish.reason == AccessDeniedError.reason:
         return False
-    rejected = OutcomeStatus.REJECTED
-    return wish.status is rejected and wish_of_text(declared, text, 0, 0.0).status is not rejected
+    # A wish that was refused here holds the text itself; one that a mapper refused, the value.
+    return (type(fresh.value), fresh.value) == (type(wish.value), wish.value)
 
 
 def _object(item: Device | DeviceModel | None, origin: str, kind: str, key: Key) -> Statement:
