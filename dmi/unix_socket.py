@@ -29,6 +29,7 @@ __all__ = [
     "bind",
     "channel",
     "identity",
+    "is_served",
     "prepare",
     "server_options",
     "target",
@@ -150,7 +151,7 @@ def prepare(path: Path) -> None:
             " give this user access, or set another socket path"
         ) from error
     _require_own_socket(path, found)
-    if _is_served(path):
+    if is_served(path):
         raise ConflictError(
             f"another process is serving on {path}; stop it, or set another socket path"
         )
@@ -200,7 +201,7 @@ def _kind(mode: int) -> str:
     return "regular file" if stat.S_ISREG(mode) else "special file"
 
 
-def _is_served(path: Path) -> bool:
+def is_served(path: Path) -> bool:
     """Whether somebody accepts connections there; a full backlog counts as yes."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)

@@ -1,16 +1,18 @@
-"""Devices that no mapper serves any more: their state becomes unknown."""
+"""Mappers that are gone, and their devices, whose state becomes unknown."""
 
 import asyncio
 import logging
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from device_manager.dmi_service.leases import Leases
-from device_manager.node import Node
-from device_manager.records import StateRecord
+from device_manager.node import Node, mapper_id
+from device_manager.records import MapperRecord, StateRecord
 from dmi.clock import Clock
 from dmi.errors import DmiError
 from dmi.resources import Key
+from dmi.unix_socket import is_served
 
 __all__ = ["Orphans"]
 
@@ -18,10 +20,10 @@ log = logging.getLogger(__name__)
 
 
 class Orphans:
-    """Keeps the books true when v1 mappers go: their records and their devices' states.
+    """Keeps the books true when mappers go: their records and their devices' states.
 
-    Devices of a protocol that a v1beta1 mapper serves are left alone: such mappers have
-    no lease, what they said last stands.
+    A v1 mapper lives as long as its lease. A v1beta1 mapper lives while somebody accepts
+    connections on its socket, or has just reported.
     """
 
     def __init__(self, node: Node, leases: Leases, clock: Clock) -> None:
@@ -50,18 +52,24 @@ class Orphans:
                 continue
 
     async def _look(self, *, everyone: bool) -> None:
-        living = {session.mapper for session in self._leases.sessions}
-        for name, record in list(self._node.mappers.items()):
-            gone = record.api == "v1" and record.alive and name not in living
-            if gone and (everyone or self._leases.has_served(record.protocol)):
-                await self._node.put_mapper(replace(record, alive=False))
+        for record in list(self._node.mappers.values()):
+            if everyone or self._leases.has_served(record.protocol):
+                alive = self._lives(record)
+                if record.alive != alive:
+                    await self._node.put_mapper(replace(record, alive=alive))
         for key in list(self._orphans(everyone=everyone)):
             # Somebody may have taken over while the one before was written down.
             if self._leases.owner(key) is None and key in self._node.devices:
                 await self._node.set_state(key, self._gone(key))
 
+    def _lives(self, record: MapperRecord) -> bool:
+        if record.api == "v1":
+            return any(session.mapper == mapper_id(record) for session in self._leases.sessions)
+        recent = self._clock.time() - record.last_seen < self._leases.seconds
+        return recent or is_served(Path(record.address))
+
     def _orphans(self, *, everyone: bool) -> Iterator[Key]:
-        others = {r.protocol for r in self._node.mappers.values() if r.api != "v1"}
+        others = {r.protocol for r in self._node.mappers.values() if r.api != "v1" and r.alive}
         for key, device in self._node.devices.items():
             protocol = device.spec.protocol.protocol_name
             if (

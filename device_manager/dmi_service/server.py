@@ -15,8 +15,12 @@ from device_manager.dmi_service.leases import Leases
 from device_manager.dmi_service.orphans import Orphans
 from device_manager.dmi_service.v1 import add_v1
 from device_manager.dmi_service.v1_devices import DeviceService
+from device_manager.dmi_service.v1beta1 import ManagerService
+from device_manager.dmi_service.v1beta1_calls import MapperCalls
 from device_manager.node import Node
+from device_manager.reconciler import Reconciler
 from dmi.clock import Clock, SystemClock
+from dmi.proto.v1beta1 import api_pb2_grpc as v1beta1
 from dmi.unix_socket import bind, server_options
 
 __all__ = ["LARGEST_REQUEST", "DmiServer", "serve"]
@@ -35,11 +39,13 @@ class DmiServer:
         leases: The living v1 mappers, and who serves what.
         counters: What was counted.
         devices: Holds what discovery found.
+        reconciler: Keeps the v1beta1 mappers in step.
     """
 
     leases: Leases
     counters: Counters
     devices: DeviceService
+    reconciler: Reconciler
 
 
 @asynccontextmanager
@@ -72,15 +78,19 @@ async def serve(
     limits = {**dict(server_options()), "grpc.max_receive_message_length": LARGEST_REQUEST}
     server = grpc.aio.server(options=list(limits.items()))
     devices = add_v1(server, node, leases, counters, clock)
+    calls = MapperCalls(node, counters, clock)
+    reconciler = Reconciler(node, calls, clock)
+    service = ManagerService(node, reconciler, counters, clock)
+    v1beta1.add_DeviceManagerServiceServicer_to_server(service, server)
     bind(server, path)
     await server.start()
     log.info("serving the DMI on %s", path)
     try:
         async with asyncio.TaskGroup() as group:
-            jobs = [leases.follow(), Orphans(node, leases, clock).run()]
+            jobs = [leases.follow(), Orphans(node, leases, clock).run(), reconciler.run()]
             tasks = [group.create_task(job) for job in jobs]
             try:
-                yield DmiServer(leases, counters, devices)
+                yield DmiServer(leases, counters, devices, reconciler)
             finally:
                 leases.say_goodbye("the device manager is stopping")
                 await server.stop(grace)
@@ -88,3 +98,4 @@ async def serve(
                     task.cancel()
     finally:
         await server.stop(None)
+        await calls.close()

@@ -8,12 +8,16 @@ from device_manager.dmi_service.counters import Counters
 from device_manager.dmi_service.leases import Leases
 from device_manager.dmi_service.server import DmiServer
 from device_manager.dmi_service.v1_devices import DeviceService
+from device_manager.dmi_service.v1beta1_calls import MapperCalls
+from device_manager.reconciler import Reconciler
 from device_manager.records import MapperRecord
+from dmi.clock import SystemClock
 
 
 def services(node):
-    leases = Leases(node)
-    return DmiServer(leases, Counters(), DeviceService(node, leases))
+    leases, counters, clock = Leases(node), Counters(), SystemClock()
+    reconciler = Reconciler(node, MapperCalls(node, counters, clock))
+    return DmiServer(leases, counters, DeviceService(node, leases), reconciler)
 
 
 def client_of(app, **settings):
