@@ -21,6 +21,7 @@ from dmi_cli.demo.view import View
 
 __all__ = ["run"]
 
+LOOK_SECONDS = 3.0
 PLOTS = {"modbus": Plot(device="boiler", setpoint="setpoint", wishes=(62.5, 58.0))}
 
 
@@ -53,9 +54,12 @@ async def _run(args: argparse.Namespace, scratch: Path) -> Story:
     stop = asyncio.Event()
     async with httpx.AsyncClient(trust_env=False) as http:
         node = Node(http)
-        view = View(live=sys.stdout.isatty() and not args.json, latest=lambda: node.latest)
+        live = sys.stdout.isatty() and not args.json
+        view = View(live=live, latest=lambda: node.latest)
         stage = Stage(args.protocol, scratch, node, view)
-        story = Story(PLOTS[args.protocol], node, view, stage.programs)
+        story = Story(
+            PLOTS[args.protocol], node, view, stage.programs, pace=LOOK_SECONDS if live else 0
+        )
         with stopped_by_signals(stop), view.shown():
             async with asyncio.TaskGroup() as group:
                 told = asyncio.Event()
@@ -63,6 +67,8 @@ async def _run(args: argparse.Namespace, scratch: Path) -> Story:
                 watcher = group.create_task(node.watch())
                 await _until_end(stop, told, args.seconds)
                 teller.cancel()
+                if story.summary.held:
+                    await story.count_readings()
                 watcher.cancel()
                 await stage.tear_down()
     return story

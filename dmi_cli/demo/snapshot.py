@@ -11,7 +11,7 @@ import httpx
 
 from dmi.errors import UnavailableError
 
-__all__ = ["Node", "Snapshot", "Twin"]
+__all__ = ["POLL_SECONDS", "Node", "Snapshot", "Twin"]
 
 Twin = dict[str, Any]
 POLL_SECONDS = 0.1
@@ -25,16 +25,21 @@ class Snapshot:
     devices: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def is_live(self, since: str = "") -> bool:
-        """Whether every device is online and every twin good and read after `since` (RFC 3339)."""
+        """Whether all devices are online, all twins good, and each device read after `since`.
+
+        A property that is reported on change may be silent, so its device's newest counts.
+        """
+        newest: dict[str, str] = {}
+        for twin in self.twins.values():
+            reported = twin["reported"]
+            if reported is None or reported["quality"] != "good":
+                return False
+            device = twin["device"]
+            newest[device] = max(newest.get(device, ""), reported["time"])
         return (
-            bool(self.twins)
+            bool(newest)
             and all(status.get("state") == "online" for status in self.devices.values())
-            and all(
-                (reported := twin["reported"]) is not None
-                and reported["quality"] == "good"
-                and reported["time"] > since
-                for twin in self.twins.values()
-            )
+            and all(time > since for time in newest.values())
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from dmi.errors import DmiError, UnavailableError
 from dmi_cli.demo.processes import Program
-from dmi_cli.demo.snapshot import Node, Snapshot
+from dmi_cli.demo.snapshot import POLL_SECONDS, Node, Snapshot
 from dmi_cli.demo.view import View
 
 __all__ = ["Plot", "Story", "Summary"]
@@ -18,6 +18,7 @@ __all__ = ["Plot", "Story", "Summary"]
 HEAL_SECONDS = 5.0
 """What the README promises for a restart of either side."""
 LIVE_SECONDS = 20.0
+_COUNTERS = {"made": "reported", "acknowledged": "acknowledged", "dropped": "dropped"}
 STEPS = (
     "started",
     "devices_live",
@@ -49,7 +50,7 @@ class Summary:
 
     steps: dict[str, bool] = field(default_factory=lambda: dict.fromkeys(STEPS, False))
     twins: int = 0
-    readings: dict[str, float] = field(default_factory=dict)
+    readings: dict[str, int] = field(default_factory=dict)
     gaps: list[dict[str, Any]] = field(default_factory=list)
     writes: dict[str, int] = field(default_factory=lambda: {"asked": 0, "confirmed": 0})
     recoveries: list[dict[str, Any]] = field(default_factory=list)
@@ -68,12 +69,25 @@ class Summary:
 class Story:
     """Runs the steps in order against the live processes, and keeps the score."""
 
-    def __init__(self, plot: Plot, node: Node, view: View, programs: dict[str, Program]) -> None:
+    def __init__(
+        self, plot: Plot, node: Node, view: View, programs: dict[str, Program], *, pace: float
+    ) -> None:
+        """Before the first step.
+
+        Args:
+            plot: What is special to the protocol.
+            node: Where to look and wish.
+            view: Shows the steps.
+            programs: By name; they are there when the first step has held.
+            pace: Seconds of rest after each step, for a person to look.
+        """
         self.summary = Summary()
         self._plot = plot
         self._node = node
         self._view = view
         self._programs = programs
+        self._pace = pace
+        self._earlier = dict.fromkeys(_COUNTERS, 0)
 
     async def tell(self) -> None:
         """Run every step.
@@ -100,6 +114,7 @@ class Story:
             raise
         self.summary.steps[name] = True
         self._view.end(held=True, detail=" ".join(detail))
+        await asyncio.sleep(self._pace)
 
     async def _devices_live(self) -> None:
         async with self.step("devices_live", "the device files become live twins") as detail:
@@ -129,7 +144,8 @@ class Story:
         plot, value = self._plot, self._plot.wishes[1]
         title = f"the mapper dies by SIGKILL; meanwhile {plot.setpoint} is wished to be {value}"
         async with self.step("mapper_recovered", title) as detail:
-            before = self._node.latest
+            before = await self._node.look()
+            self._earlier = await self._counts_when_quiet()
             began, since = time.monotonic(), _now()
             self._programs["mapper"].kill()
             self.summary.writes["asked"] += 1
@@ -161,30 +177,37 @@ class Story:
 
     async def _nothing_lost(self) -> None:
         async with self.step("nothing_lost", "every reading is accounted for") as detail:
-            counts = await self._counts_when_quiet()
-            self.summary.readings = counts
-            if counts["dropped"]:
-                raise UnavailableError(f"{counts['dropped']:.0f} readings were dropped")
+            total = await self.count_readings()
+            if total["dropped"]:
+                raise UnavailableError(f"{total['dropped']} readings were dropped")
             detail.append(
-                f"{counts['acknowledged']:.0f} readings acknowledged after commit, 0 dropped"
+                f"{total['acknowledged']} of {total['made']} readings acknowledged "
+                "after their commit, none dropped"
             )
 
-    async def _counts_when_quiet(self) -> dict[str, float]:
-        """The mapper's counts, once what was made before now has been acknowledged."""
-        target: float | None = None
-        async with asyncio.timeout(HEAL_SECONDS):
-            while True:
-                counts = await self._node.mapper_counts()
-                made = counts["dmi_mapper_reported_readings_total"]
-                acknowledged = counts["dmi_mapper_acknowledged_readings_total"]
-                target = made if target is None else target
-                if acknowledged >= target:
-                    return {
-                        "made": made,
-                        "acknowledged": acknowledged,
-                        "dropped": counts.get("dmi_mapper_dropped_readings_total", 0.0),
-                    }
-                await asyncio.sleep(0.05)
+    async def count_readings(self) -> dict[str, int]:
+        """Bring the summary's readings up to this moment, over all lives of the mapper."""
+        counts = await self._counts_when_quiet()
+        total = {name: counts[name] + self._earlier[name] for name in counts}
+        self.summary.readings = total
+        return total
+
+    async def _counts_when_quiet(self) -> dict[str, int]:
+        """The mapper's counts at a moment when all that it made has been acknowledged."""
+        deadline = time.monotonic() + HEAL_SECONDS
+        while (counts := await self._counts())["acknowledged"] < counts["made"]:
+            if time.monotonic() > deadline:
+                raise UnavailableError(f"not acknowledged in {HEAL_SECONDS:.0f} s: {counts}")
+            await asyncio.sleep(POLL_SECONDS)
+        return counts
+
+    async def _counts(self) -> dict[str, int]:
+        """Readings made, acknowledged and dropped by the mapper process that runs now."""
+        counters = await self._node.mapper_counts()
+        return {
+            name: int(counters.get(f"dmi_mapper_{counter}_readings_total", 0))
+            for name, counter in _COUNTERS.items()
+        }
 
     def _is_confirmed(self, snapshot: Snapshot) -> bool:
         twin = snapshot.twins[f"{self._plot.device}/{self._plot.setpoint}"]

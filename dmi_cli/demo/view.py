@@ -18,7 +18,6 @@ __all__ = ["View"]
 _COLOURS = {"good": "green", "uncertain": "yellow", "bad": "red"}
 _STATES = {"online": "green", "offline": "red", "unhealthy": "red", "unknown": "yellow"}
 _MARKS = {True: "[green]✓[/]", False: "[red]✗[/]", None: "[cyan]…[/]"}
-_DEAF_SECONDS = 2.0
 
 
 class View:
@@ -104,7 +103,7 @@ def _reported(twin: Twin) -> tuple[str, Text, Text]:
     return (
         f"{_text(reported['value'])} {unit}".strip(),
         Text(reported["quality"], style=_COLOURS.get(reported["quality"], "")),
-        Text(f"{max(age, 0):.1f} s", style="red" if age > _DEAF_SECONDS else ""),
+        Text(f"{max(age, 0):.1f} s"),
     )
 
 
