@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from dmi.readings import Quality, Reading, Value
 from dmi.resources import AccessMode, DataType, Device, DeviceMethod, Key, PushMethod, StateReport
 from mapper_sdk.gate import Gate
-from mapper_sdk.scaling import Common, Convert, Scaling, make_converter
+from mapper_sdk.scaling import DEFAULTS, Common, Convert, Scaling, converter
 
 __all__ = ["Plan", "Point", "Unserved"]
 
@@ -55,7 +55,7 @@ class Point:
     to_cloud: bool = False
     push: PushMethod | None = None
     latest: Reading | None = None
-    common: Common = field(default_factory=Common)
+    common: Common = DEFAULTS
     convert: Convert = _as_it_is
     gate: Gate | None = None
     problem: str = ""
@@ -63,7 +63,7 @@ class Point:
 
     def prepare(self) -> None:
         """Derive `convert` and `gate` from the declaration."""
-        self.convert = make_converter(self.type, self.scaling, self.minimum, self.maximum)
+        self.convert = converter(self.type, self.common, self.minimum, self.maximum)
         self.gate = Gate(self.common) if self.common.is_filtered else None
 
     @property

@@ -23,7 +23,7 @@ from dmi.values import parse_bound
 from dmi.wording import fault_of
 from mapper_sdk.devices import Plan, Point, Unserved
 from mapper_sdk.driver import Driver
-from mapper_sdk.scaling import Common, split_settings
+from mapper_sdk.scaling import DEFAULTS, Common, split_settings
 
 __all__ = ["AnyDriver", "PlanChange", "adopt", "build_plan", "diff_plans"]
 
@@ -68,7 +68,7 @@ def build_plan(
         if point.problem:
             problems[prop.name] = point.problem
     return Plan(
-        device=merged,
+        device=device,
         link=link,
         bus_key=driver_class.bus_key(link),
         points=points,
@@ -147,7 +147,8 @@ def _resolve(
     visit = _read(driver_class.visit_model, own_data, base, declared.type)
     if isinstance(visit, str):
         return visit
-    point.common = common
+    if common != DEFAULTS:
+        point.common = common
     point.visit = visit
     return ""
 

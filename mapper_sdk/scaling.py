@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
+from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import AliasChoices, AliasPath, BaseModel, BeforeValidator, ConfigDict, Field
@@ -23,11 +24,12 @@ from dmi.resources import DataType
 from dmi.values import coercer
 
 __all__ = [
+    "DEFAULTS",
     "NUMERIC",
     "Common",
     "Convert",
     "Scaling",
-    "make_converter",
+    "converter",
     "settings_table",
     "split_settings",
 ]
@@ -106,6 +108,10 @@ class Common(BaseModel):
             "deadband": self.deadband != 0,
         }
         return [name for name, given in arithmetic.items() if given]
+
+
+DEFAULTS = Common()
+"""What holds where nothing was set; most properties share this one."""
 
 
 def _names(field: str, info: FieldInfo) -> set[str]:
@@ -209,13 +215,16 @@ class Scaling:
         return wished == read
 
 
-def make_converter(
-    data_type: DataType, scaling: Scaling, minimum: Value | None, maximum: Value | None
+@lru_cache(maxsize=4096, typed=True)
+def converter(
+    data_type: DataType, common: Common, minimum: Value | None, maximum: Value | None
 ) -> Convert:
-    """Make the function that turns a driver's value into a reading, as fast as can be.
+    """Give the function that turns a driver's value into a reading, as fast as can be.
 
-    A number outside the declared range is kept, with quality UNCERTAIN.
+    Properties that are declared alike share one. A number outside the declared range is
+    kept, with quality UNCERTAIN.
     """
+    scaling = Scaling(common, data_type)
     careful = _careful_converter(data_type, scaling, minimum, maximum)
     if data_type not in NUMERIC:
         return careful

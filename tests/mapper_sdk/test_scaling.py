@@ -10,7 +10,7 @@ from dmi.errors import ConversionError
 from dmi.readings import Quality, Reading
 from dmi.resources import DataType
 from mapper_sdk.gate import Gate
-from mapper_sdk.scaling import Common, Scaling, make_converter, settings_table, split_settings
+from mapper_sdk.scaling import Common, Scaling, converter, settings_table, split_settings
 
 
 def scaling(data_type=DataType.FLOAT, **settings):
@@ -18,7 +18,7 @@ def scaling(data_type=DataType.FLOAT, **settings):
 
 
 def convert(raw, data_type=DataType.FLOAT, low=None, high=None, **settings):
-    return make_converter(data_type, scaling(data_type, **settings), low, high)(raw, 5.0)
+    return converter(data_type, Common.model_validate(settings), low, high)(raw, 5.0)
 
 
 class OwnOffset(BaseModel):
