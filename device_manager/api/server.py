@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 _UNIX: Final = "unix:"
 _BACKLOG: Final = 512
+_LAST_PORT: Final = 65535
 _SOCKET_MODE: Final = 0o660
 
 
@@ -62,7 +63,7 @@ def listen(address: str) -> tuple[socket.socket, str]:
         return _listen_unix(path), f"{_UNIX}{path}"
     host, _, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not host or not (port.isascii() and port.isdigit()):
+    if not host or not (port.isascii() and port.isdigit() and int(port[:6]) <= _LAST_PORT):
         raise ConfigError(f"{address!r} is not an address: write host:port or unix:/path")
     try:
         family, *_, where = socket.getaddrinfo(
