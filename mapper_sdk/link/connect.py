@@ -24,7 +24,6 @@ from mapper_sdk.config import MapperConfig
 from mapper_sdk.devices import Point
 from mapper_sdk.driver import Calling, Discovering, Subscribing, Upgrading
 from mapper_sdk.link.base import Link, Served
-from mapper_sdk.link.files import FilesLink
 from mapper_sdk.link.patience import Patience
 from mapper_sdk.link.v1 import V1Link
 from mapper_sdk.link.v1beta1 import V1Beta1Link
@@ -54,6 +53,9 @@ def make_link(
     if config.link == "files" or (config.link == "auto" and config.devices is not None):
         if config.devices is None:
             raise ConfigError("link files needs devices: a file or a folder of them")
+        # With a manager a mapper does not pay for reading files, some 2 MiB.
+        from mapper_sdk.link.files import FilesLink
+
         return FilesLink(config.devices, clock=clock)
     registration = registration_of(driver_class, config)
     v1 = V1Link(config.manager_socket, registration)

@@ -1,11 +1,10 @@
 """Trying again: how long to wait, when to stop waiting, and what to say meanwhile."""
 
-import asyncio
 import logging
-import time
 from pathlib import Path
 from typing import Final
 
+from dmi.clock import Clock, SystemClock
 from dmi.errors import DmiError
 from dmi.unix_socket import identity
 from mapper_sdk.backoff import Backoff
@@ -23,7 +22,10 @@ class Patience:
     at once. The first failure in a row is a warning, the others are for debugging.
     """
 
-    def __init__(self, socket: Path, backoff: Backoff, log: logging.Logger) -> None:
+    def __init__(
+        self, socket: Path, backoff: Backoff, log: logging.Logger, clock: Clock | None = None
+    ) -> None:
+        self._clock = clock or SystemClock()
         self._socket = socket
         self._backoff = backoff
         self._log = log
@@ -39,14 +41,14 @@ class Patience:
     def worked(self, message: str, *args: object) -> None:
         """It succeeded so far; says so in the log after failures and the first time."""
         self._log.info(message, *args)
-        self._worked_at = time.monotonic()
+        self._worked_at = self._clock.monotonic()
 
     def complain(self, error: DmiError) -> None:
         """It failed, now or after having worked for some time."""
         if self._worked_at is not None:
             self._failures = 0
             # A peer that breaks off each time at once is not to be hurried.
-            if time.monotonic() - self._worked_at >= _LASTING:
+            if self._clock.monotonic() - self._worked_at >= _LASTING:
                 self._backoff.reset()
         level = logging.DEBUG if self._failures else logging.WARNING
         self._log.log(level, "%s; trying again", error)
@@ -54,8 +56,8 @@ class Patience:
 
     async def wait(self) -> None:
         """Return when it is time for the next attempt."""
-        deadline = time.monotonic() + self._backoff.next()
-        while (left := deadline - time.monotonic()) > 0:
-            await asyncio.sleep(min(left, _LOOK_EVERY))
+        deadline = self._clock.monotonic() + self._backoff.next()
+        while (left := deadline - self._clock.monotonic()) > 0:
+            await self._clock.sleep(min(left, _LOOK_EVERY))
             if identity(self._socket) not in (None, self._seen):
                 return

@@ -133,7 +133,7 @@ def plant() -> Plant:
 def eventually():
     """Wait until a condition holds; the test fails if it does not in time."""
 
-    async def wait(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    async def wait(condition: Callable[[], object], seconds: float = 15.0) -> None:
         async with asyncio.timeout(seconds):
             while not condition():  # noqa: ASYNC110 - any condition, not only events
                 await asyncio.sleep(0.005)

@@ -103,10 +103,10 @@ async def test_takes_the_newest_version_that_is_answered(
         async with running(link, served):
             await eventually(lambda: "trying again" in caplog.text)
             async with manager(config, plant):
-                await eventually(lambda: link.connected, seconds=5)
+                await eventually(lambda: link.connected, seconds=10)
     else:
         async with manager(config, plant), running(link, served):
-            await eventually(lambda: served.names == {"kiln-1"}, seconds=5)
+            await eventually(lambda: served.names == {"kiln-1"}, seconds=10)
             link.report([plant.reading(1.0)])
             await link.drain()
             assert link.dropped == {}

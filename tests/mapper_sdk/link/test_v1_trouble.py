@@ -115,7 +115,7 @@ async def test_an_acknowledgement_that_was_lost_is_heard_at_the_next_opening(
         script.acks, script.batches_per_stream, script.committed = True, 1000, 1
         await eventually(lambda: len(script.streams) > 1)
         link.report([plant.reading(2.0)])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             await link.drain()
     assert [(b.sequence, values(b)) for b in script.streams[-1]] == [(2, [2.0])]
     assert [b.property for b in script.streams[-1][0].bindings] == ["temperature"]
@@ -130,7 +130,7 @@ async def test_what_was_not_committed_is_sent_again_under_its_number(
         await eventually(lambda: script.streams and script.streams[0])
         script.acks, script.batches_per_stream = True, 1000
         link.report([plant.reading(2.0)])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             await link.drain()
     sent = [(b.sequence, values(b)) for b in script.streams[-1]]
     assert sent == [(1, [1.0]), (2, [2.0])]
@@ -147,7 +147,7 @@ async def test_the_first_reading_goes_at_once_and_the_next_ones_together(
         await eventually(lambda: script.streams[0])
         for value in (2.0, 3.0, 4.0):
             link.report([plant.reading(value)])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             await link.drain()
     assert [values(b) for b in script.streams[0]] == [[1.0], [2.0, 3.0, 4.0]]
 
@@ -179,10 +179,10 @@ async def test_goodbye_of_a_manager_that_no_longer_commits(
     async with running(link, served):
         link.report([plant.reading(1.0)])
         await eventually(lambda: script.streams and script.streams[0])
+        script.acks = True
         script.goodbye.set()
         await eventually(lambda: len(script.registrations) == 2)
-        script.acks = True
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             await link.drain()
 
 
@@ -194,8 +194,7 @@ async def test_no_welcome_and_an_ended_watch_mean_another_attempt(
     async with running(link, served):
         await eventually(lambda: "did not say welcome" in caplog.text)
         script.welcomes, script.ends_watch = True, True
-        await eventually(lambda: len(script.watches) >= 2)
-        assert "watch devices: the manager ended the call" in caplog.text
+        await eventually(lambda: "watch devices: the manager ended the call" in caplog.text)
         script.ends_watch = False
         await eventually(lambda: link.connected)
 
@@ -206,7 +205,7 @@ async def test_bindings_are_needed_once_a_stream_and_texts_survive(
     async with running(link, served):
         for value in ("a", "b"):
             link.report([plant.reading(value, name="label")])
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(10):
                 await link.drain()
     assert [len(b.bindings) for b in script.streams[0]] == [1, 0]
 
@@ -216,7 +215,7 @@ async def test_what_was_dropped_is_said(script, served, socket_dir, plant, runni
     for value in range(12_000):
         link.report([plant.reading(float(value))])
     async with running(link, served):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(10):
             await link.drain()
     said = sum(b.dropped["backlog"] for stream in script.streams for b in stream)
     sent = sum(len(values(b)) for stream in script.streams for b in stream)
