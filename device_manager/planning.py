@@ -9,8 +9,7 @@ from device_manager.desired import Desired
 from device_manager.known import Known
 from device_manager.records import Change, ChangeKind, Wish
 from device_manager.rows import Statement, Twin
-from device_manager.wishes import wish_of_text
-from dmi.errors import AccessDeniedError
+from device_manager.wishes import was_refused_at_once, wish_of_text
 from dmi.reports import OutcomeStatus
 from dmi.resources import Device, DeviceModel, DeviceProperty, Key, ModelProperty
 
@@ -171,12 +170,10 @@ def _still_right(twin: Twin, declared: ModelProperty, text: str) -> bool:
     if wish is None or wish.version != twin.spec_version:
         return True
     fresh = wish_of_text(declared, text, 0, 0.0)
-    refused = wish.status is OutcomeStatus.REJECTED
     if fresh.status is OutcomeStatus.REJECTED:
-        return refused
-    if refused and wish.reason == AccessDeniedError.reason:
+        return wish.status is OutcomeStatus.REJECTED
+    if was_refused_at_once(wish):
         return False
-    # A wish that was refused here holds the text itself; one that a mapper refused, the value.
     return (type(fresh.value), fresh.value) == (type(wish.value), wish.value)
 
 

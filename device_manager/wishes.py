@@ -7,7 +7,7 @@ from dmi.reports import OutcomeStatus
 from dmi.resources import AccessMode, ModelProperty
 from dmi.values import check_range, coerce_value, parse_bound, parse_value
 
-__all__ = ["checked_value", "wish_of_text"]
+__all__ = ["checked_value", "was_refused_at_once", "wish_of_text"]
 
 
 def checked_value(declared: ModelProperty, value: Value | str) -> Value:
@@ -42,6 +42,11 @@ def wish_of_text(declared: ModelProperty, text: str, version: int, time: float) 
     except DmiError as error:
         status = OutcomeStatus.REJECTED
         return Wish(text, version, time, status, time, error.reason, error.message)
+
+
+def was_refused_at_once(wish: Wish) -> bool:
+    """Whether `wish_of_text` refused it, and not a mapper later on."""
+    return wish.status is OutcomeStatus.REJECTED and wish.settled_at == wish.time
 
 
 def _bound(declared: ModelProperty, text: str) -> Value | None:
