@@ -88,8 +88,7 @@ def _payload_size(request: ModbusPDU) -> int:
 def _fits(answer: ModbusPDU, request: ModbusPDU, *, numbered: bool) -> bool:
     """Whether an answer can be the one to this request.
 
-    A device may answer a write with another value than asked for, where the transaction number
-    proves whose answer it is.
+    Where a number proves whose it is, a write may be answered with the value that the device chose.
     """
     if answer.function_code & 0x7F != request.function_code:
         return False
@@ -117,6 +116,7 @@ class Wire(TransactionManager):
 
     Attributes:
         link: Settings of the unit that opened it.
+        pacing: When its units may be asked.
     """
 
     def __init__(self, link: ModbusLink, context: ssl.SSLContext | None = None) -> None:
@@ -133,7 +133,7 @@ class Wire(TransactionManager):
         self._numbered = link.carrier.numbers_requests
         self._request: ModbusPDU | None = None
         self._waiting: asyncio.Future[ModbusPDU] | None = None
-        self._pacing = Pacing(numbered=self._numbered)
+        self.pacing = Pacing(numbered=self._numbered)
 
     async def open(self) -> None:
         """Connect, and keep the pause that the device wants.
@@ -163,10 +163,10 @@ class Wire(TransactionManager):
             DeadlineError: No answer came in time.
             UnavailableError: The connection broke, or what came was garbage.
         """
-        if self._pacing.awaits_late_answer(request.dev_id):
+        if self.pacing.awaits_late_answer(request.dev_id):
             # Let it through the frame's filter, to be heard and dropped.
             self.request_dev_id, self.request_transaction_id = request.dev_id, 0
-        await self._pacing.wait(request.dev_id, link)
+        await self.pacing.wait(request.dev_id, link)
         if not self.is_active():
             raise UnavailableError(f"{link.endpoint}: the connection was closed")
         request.transaction_id = self.getNextTID()
@@ -175,16 +175,18 @@ class Wire(TransactionManager):
         self._waiting = waiting
         seconds = link.timeout + seconds_on_line(_payload_size(request), link)
         alarm = self.loop.call_later(seconds, self._give_up, request.dev_id, link)
-        self.pdu_send(request)
         try:
+            self.pdu_send(request)
             return await waiting
         except asyncio.CancelledError:
-            self._pacing.expect_late(request.dev_id, link)
+            self.pacing.expect_late(request.dev_id, link)
+            if waiting.done() and not waiting.cancelled():
+                waiting.exception()  # Seen, although it came too late to matter.
             raise
         finally:
             alarm.cancel()
             self._waiting = self._request = None
-            self._pacing.note_end()
+            self.pacing.note_end()
 
     async def shut(self) -> None:
         """Close the connection; safe to call twice."""
@@ -192,10 +194,10 @@ class Wire(TransactionManager):
         self._fail(UnavailableError(f"{self.link.endpoint}: the connection was closed"))
 
     def _give_up(self, unit: int, link: ModbusLink) -> None:
-        self._pacing.expect_late(unit, link)
+        self.pacing.expect_late(unit, link)
         # Half an answer in the buffer: where the next one begins could not be found any more.
         torn = bool(self.recv_buffer) and self._is_numbered_stream
-        if self._pacing.note_silence() or torn:
+        if self.pacing.note_silence() or torn:
             self.close()
         text = f"unit {unit} at {link.endpoint} did not answer within {link.timeout} s"
         self._fail(DeadlineError(text))
@@ -208,21 +210,25 @@ class Wire(TransactionManager):
 
     def callback_data(self, data: bytes, addr: tuple[Any, ...] | None = None) -> int:
         """Take what has arrived; give how much of it is used up."""
-        try:
-            used, answer = self.framer.handleFrame(
-                data, self.request_dev_id, self.request_transaction_id
-            )
-        except (ModbusException, ValueError, IndexError, struct.error) as error:
-            self._garbled(str(error))
-            return len(data)
-        if answer is not None:
+        used = 0
+        while used < len(data):
+            try:
+                step, answer = self.framer.handleFrame(
+                    data[used:], self.request_dev_id, self.request_transaction_id
+                )
+            except (ModbusException, ValueError, IndexError, struct.error) as error:
+                self._garbled(str(error))
+                return len(data)
+            used += step
+            if answer is None:
+                break
             self._take(answer)
         return used
 
     def _take(self, answer: ModbusPDU) -> None:
         request, waiting = self._request, self._waiting
         if request is None or waiting is None or waiting.done():
-            self._pacing.note_stray(answer.dev_id)
+            self.pacing.note_stray(answer.dev_id)
             return
         if self._numbered and answer.transaction_id != request.transaction_id:
             return
@@ -230,7 +236,7 @@ class Wire(TransactionManager):
             if self._numbered:
                 self._garbled(f"the answer to function {request.function_code} does not fit it")
             return
-        self._pacing.note_answer()
+        self.pacing.note_answer()
         waiting.set_result(answer)
 
     def _garbled(self, why: str) -> None:

@@ -6,7 +6,7 @@ from typing import Generic, Protocol, TypeVar
 from dmi.errors import UnavailableError
 from mapper_sdk.bus import Bus
 from mappers.modbus.config import ModbusLink
-from mappers.modbus.line import same_line
+from mappers.modbus.line import Pacing, same_line
 
 __all__ = ["Membership"]
 
@@ -15,6 +15,7 @@ class _Wire(Protocol):
     """A connection, as far as its users care."""
 
     link: ModbusLink
+    pacing: Pacing
 
     def is_active(self) -> bool:
         """Whether it is open."""
@@ -36,6 +37,7 @@ class Membership(Generic[Wire]):
         self._open_wire = open_wire
         self._bus: Bus | None = None
         self._wire: Wire | None = None
+        self._late_until = 0.0
 
     async def join(self, bus: Bus) -> None:
         """Take part in the open connection, or open it.
@@ -50,12 +52,15 @@ class Membership(Generic[Wire]):
             raise UnavailableError(
                 f"{self._link.endpoint} is in use with other line settings than this device has"
             )
+        # A serial line opened anew is the same line: a late answer may come there too.
+        wire.pacing.expect_late_until(self._link.unit, self._late_until)
         self._bus, self._wire = bus, wire
 
     async def leave(self) -> None:
         """Give the connection back; the last one closes it."""
         wire, self._wire = self._wire, None
         if wire is not None and self._bus is not None:
+            self._late_until = wire.pacing.late_until(self._link.unit)
             await self._bus.give_back(wire, _shut)
 
     async def wire(self) -> Wire:

@@ -97,12 +97,13 @@ class Pacing:
 
     async def wait(self, unit: int, link: ModbusLink) -> None:
         """Return when this unit may be asked."""
-        late = self._late.pop(unit, 0.0) - time.monotonic()
+        late = self._late.get(unit, 0.0) - time.monotonic()
         if late > 0:
             self._stray.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(late):
                     await self._stray.wait()
+        self._late.pop(unit, None)
         pause = max(link.pause_between_requests, silent_interval(link))
         rest = self._quiet_since + pause - time.monotonic()
         if rest > 0:
@@ -123,8 +124,16 @@ class Pacing:
 
     def expect_late(self, unit: int, link: ModbusLink) -> None:
         """Nobody waits for this unit's answer any more, but it may still come."""
-        if not self._numbered:
-            self._late[unit] = time.monotonic() + link.late_response_wait
+        self.expect_late_until(unit, time.monotonic() + link.late_response_wait)
+
+    def expect_late_until(self, unit: int, moment: float) -> None:
+        """The same until a moment of the monotonic clock, as `late_until` gave it."""
+        if not self._numbered and moment > time.monotonic():
+            self._late[unit] = moment
+
+    def late_until(self, unit: int) -> float:
+        """When a late answer of this unit is not to be expected any more."""
+        return self._late.get(unit, 0.0)
 
     def note_silence(self) -> bool:
         """Nobody answered; says whether the connection itself is to be suspected.

@@ -60,9 +60,13 @@ def plan_blocks(
     if any(not 0 < span.end - span.start <= limits.most for span in wanted):
         raise ValueError(f"a span does not fit into {limits.most} addresses")
     tainted = {s for s in wanted if any(s.holds(f) for f in forbidden)}
-    alone = [s for s in tainted if not any(o != s and o.holds(s) for o in tainted)]
-    blocks = [Block(s, tuple(p for p in wanted if s.holds(p))) for s in alone]
-    covered = {part for block in blocks for part in block.parts}
+    alone = sorted(s for s in tainted if not any(o != s and o.holds(s) for o in tainted))
+    blocks: list[Block] = []
+    covered: set[Span] = set()
+    for span in alone:
+        parts = tuple(p for p in wanted if span.holds(p) and p not in covered)
+        blocks.append(Block(span, parts))
+        covered.update(parts)
     for region in _regions(wanted, limits.gap):
         blocks += _cover([s for s in region if s not in covered], limits.most, forbidden)
     return sorted(blocks)

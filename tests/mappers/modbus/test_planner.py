@@ -1,7 +1,7 @@
 from itertools import combinations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mappers.modbus.planner import Block, Limits, Span, plan_blocks, split_spans
@@ -107,6 +107,7 @@ def fewest(wanted, limits, forbidden):
     raise AssertionError("no way at all")
 
 
+@settings(max_examples=400, deadline=None)
 @given(problem=problems())
 def test_no_other_way_needs_fewer_requests(problem):
     wanted, limits, forbidden = problem
@@ -114,6 +115,7 @@ def test_no_other_way_needs_fewer_requests(problem):
     assert len(blocks) == fewest(wanted, limits, forbidden)
 
 
+@settings(max_examples=400, deadline=None)
 @given(problem=problems())
 def test_every_plan_keeps_the_rules(problem):
     wanted, limits, forbidden = problem
