@@ -42,7 +42,7 @@ async def watch_fleet(
         **found,
         "given": given,
         "committed": round(committed),
-        "dropped": round(account.get("dmi_mapper_dropped_total", 0.0)),
+        "dropped": round(account["dmi_mapper_dropped_total"]),
         "lost": round(given - committed),
     }
 

@@ -16,7 +16,7 @@ _LEAST: Final = 50_000
 
 async def measure(*, quick: bool) -> Measured:
     """Watch it for half a minute."""
-    number, seconds = (20, 2.0) if quick else (1000, 30.0)
+    number, seconds = (20, 1.0) if quick else (1000, 30.0)
     async with scratch_folder() as folder:
         found = await watch_fleet(folder, number=number, collect_ms=100, seconds=seconds)
         bare = bare_columns(folder, 5000, 2 if quick else 100)

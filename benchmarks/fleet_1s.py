@@ -21,7 +21,7 @@ _MOST_MIB: Final = 150
 
 async def measure(*, quick: bool) -> Measured:
     """Watch it for a minute."""
-    number, seconds = (20, 2.0) if quick else (1000, 60.0)
+    number, seconds = (20, 1.0) if quick else (1000, 60.0)
     async with scratch_folder() as folder:
         found = await watch_fleet(folder, number=number, collect_ms=1000, seconds=seconds)
         bare = bare_columns(folder, 500, 20 if quick else 500)

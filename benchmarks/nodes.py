@@ -1,5 +1,6 @@
 """A device manager and a mapper of virtual devices, as users start them, with default settings."""
 
+from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -77,15 +78,15 @@ async def _apply(api: str, number: int, collect_ms: int) -> None:
 
 
 def metrics(address: str) -> Mapping[str, float]:
-    """Numbers of `/metrics` by name, each the sum over its labels.
+    """Numbers of `/metrics` by name, each the sum over its labels; 0 for what is not there yet.
 
     A sample whose only label tells outcomes apart is there as `name{value}` too.
     """
     text = httpx.get(f"{address}/metrics", trust_env=False).raise_for_status().text
-    found: dict[str, float] = {}
+    found: defaultdict[str, float] = defaultdict(float)
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
-            found[sample.name] = found.get(sample.name, 0.0) + sample.value
+            found[sample.name] += sample.value
             if len(sample.labels) == 1:
                 (label,) = sample.labels.values()
                 found[f"{sample.name}{{{label}}}"] = sample.value
