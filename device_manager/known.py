@@ -1,4 +1,4 @@
-"""What is known of the devices: their twins, their states, and the streams of reports."""
+"""What is known of the devices: their twins and their states."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -13,7 +13,7 @@ from dmi.readings import Reading
 from dmi.reports import DeviceState, Outcome
 from dmi.resources import Key, ModelProperty
 
-__all__ = ["Known", "Streams"]
+__all__ = ["ONLINE", "UNKNOWN", "Known"]
 
 ONLINE: Final = "online"
 UNKNOWN: Final = StateRecord("unknown", 0.0)
@@ -162,45 +162,3 @@ def _follow(before: StateRecord, state: StateRecord) -> StateRecord:
         last_online = max(last_online, state.since)
     same = before.state == state.state and before.since > 0
     return replace(state, since=before.since if same else state.since, last_online=last_online)
-
-
-class Streams:
-    """The last batch of each mapper process: what was taken, and what is committed.
-
-    A stream belongs to one process of a mapper, so old ones pile up; the store forgets
-    those that are silent longest.
-    """
-
-    def __init__(self, committed: dict[str, int], remembered: int = 1000) -> None:
-        """Start with what the store remembers, longest silent first."""
-        self._committed = committed
-        self._taken = dict(committed)
-        self._remembered = remembered
-
-    def committed(self, stream_id: str) -> int:
-        """Last sequence that is on disk; 0 if unknown."""
-        return self._committed.get(stream_id, 0)
-
-    def take(self, stream_id: str, sequence: int) -> bool:
-        """Say whether this batch comes for the first time; from now on it does not."""
-        if sequence <= self._taken.get(stream_id, 0):
-            return False
-        self._taken[stream_id] = sequence
-        return True
-
-    def commit(self, stream_id: str, sequence: int) -> None:
-        """A batch is on disk."""
-        # Put back at the end: the order says who was silent longest.
-        before = self._committed.pop(stream_id, 0)
-        self._committed[stream_id] = max(before, sequence)
-
-    def prune(self) -> list[Statement]:
-        """Forget the streams that are too many."""
-        extra = len(self._committed) - self._remembered
-        if extra <= 0:
-            return []
-        gone = list(self._committed)[:extra]
-        for stream_id in gone:
-            del self._committed[stream_id]
-            self._taken.pop(stream_id, None)
-        return [rows.stream_remove(stream_id) for stream_id in gone]

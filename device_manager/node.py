@@ -12,8 +12,10 @@ from device_manager.actual import Actual
 from device_manager.changes import ChangeLog
 from device_manager.database import Synchronous
 from device_manager.desired import Desired
-from device_manager.known import UNKNOWN, Known, Streams
-from device_manager.planning import Plan, Planner
+from device_manager.enacting import Enactor
+from device_manager.intake import Intake, Streams
+from device_manager.known import UNKNOWN, Known
+from device_manager.planning import Planner
 from device_manager.records import (
     Change,
     MapperRecord,
@@ -26,7 +28,7 @@ from device_manager.rows import Contents, Twin
 from device_manager.store import Store, Write
 from device_manager.wishes import checked_value
 from dmi.clock import Clock, SystemClock
-from dmi.errors import NotFoundError, UnavailableError
+from dmi.errors import NotFoundError
 from dmi.feed import Feed
 from dmi.readings import Value
 from dmi.reports import DeviceState, Outcome
@@ -64,11 +66,12 @@ class Node:
         self._lock = asyncio.Lock()
         self._desired = Desired()
         self._log = ChangeLog(contents.version)
-        self._streams = Streams(contents.streams)
         self.epoch = contents.epoch
         self.feed: Feed[events.Json] = Feed()
         self._known = Known(self.feed, self._desired.declared)
         self._planner = Planner(self._desired, self._known, self._log)
+        self._enactor = Enactor(self._desired, self._known, self._log, self.feed)
+        self._intake = Intake(store, self._known, Streams(contents.streams), clock)
         self.actual = Actual(store, contents.accepted)
         self._mappers: dict[str, MapperRecord] = {}
         self._upstream_errors: dict[str, list[str]] = {}
@@ -177,48 +180,10 @@ class Node:
     ) -> None:
         if not models and not devices:
             return
-        self._refuse_in_trouble()
+        self._store.require_well()
         plan = self._planner.plan(origin, models, devices, self._clock.time())
-        await self._store.submit(Write(plan.statements, on_commit=partial(self._enact, plan)))
-
-    def _enact(self, plan: Plan) -> None:
-        """Make true what has been committed."""
-        for model_key, model in plan.models.items():
-            if model is None:
-                self._desired.remove("DeviceModel", model_key)
-                self.feed.publish(partial(events.gone, "model", model_key))
-            else:
-                self._desired.put(model, plan.origin)
-                self.feed.publish(partial(events.model, model))
-        for key, device in plan.devices.items():
-            self._enact_device(plan, key, device)
-        for twin in plan.removed:
-            self._known.remove(twin)
-        for twin in plan.added:
-            self._known.add(twin)
-        for twin, text, version in plan.specs:
-            twin.spec_text, twin.spec_version = text, version
-        for twin, wish in plan.wishes:
-            self._enact_wish(twin, wish)
-        for change in plan.changes:
-            self._log.record(change)
-
-    def _enact_device(self, plan: Plan, key: Key, device: Device | None) -> None:
-        if device is None:
-            self._desired.remove("Device", key)
-            self._known.forget(key)
-            self.feed.publish(partial(events.gone, "device", key))
-            return
-        self._desired.put(device, plan.origin)
-        self._known.twins.setdefault(key, {})
-        problem = self.problems.get(key, "")
-        self.feed.publish(partial(events.device, device, problem))
-
-    def _enact_wish(self, twin: Twin, wish: Wish | int) -> None:
-        if isinstance(wish, Wish):
-            self._known.put_wish(twin, wish)
-        elif twin.desired is not None and twin.desired.version == wish:
-            self._known.put_wish(twin, None)
+        enact = partial(self._enactor.enact, plan)
+        await self._store.submit(Write(plan.statements, on_commit=enact))
 
     async def set_desired(self, device: Key, property: str, value: Value | str) -> Wish:
         """Wish a property to have a value; each call is a wish of its own, equal or not.
@@ -243,7 +208,7 @@ class Node:
                 f"no model {model} declares property {property!r}", device=str(device)
             )
         known = checked_value(declared, value)
-        self._refuse_in_trouble()
+        self._store.require_well()
         wish = Wish(known, self._log.reserve(), self._clock.time())
         await self._wish(twin, wish, wish.version)
         return wish
@@ -258,7 +223,7 @@ class Node:
         twin = self._twin(device, property)
         if twin.desired is None:
             return
-        self._refuse_in_trouble()
+        self._store.require_well()
         await self._wish(twin, None, self._log.reserve())
 
     async def _wish(self, twin: Twin, wish: Wish | None, version: int) -> None:
@@ -327,34 +292,11 @@ class Node:
             UnavailableError: It is not on disk yet; the same batch may be sent again,
                 as often as necessary.
         """
-        await self._store.room()
-        self._refuse_in_trouble()
-        statements: list[rows.Statement] = []
-        if sequence:
-            if self._streams.committed(stream_id) == 0:
-                statements += self._streams.prune()
-            if not self._streams.take(stream_id, sequence):
-                await self._wait_for(stream_id, sequence)
-                return
-        kept = self._known.apply_readings(readings, self._clock.time())
-        statements += self._known.apply_outcomes(outcomes)
-        statements += self._known.apply_states(states)
-        write = Write(statements, kept, keep=True)
-        if sequence:
-            write.stream = (stream_id, sequence)
-            write.on_commit = partial(self._streams.commit, stream_id, sequence)
-        await self._store.submit(write)
-
-    async def _wait_for(self, stream_id: str, sequence: int) -> None:
-        """A batch was sent again: it is on disk, or on its way."""
-        if self._streams.committed(stream_id) < sequence:
-            await self._store.flush()
-        if self._streams.committed(stream_id) < sequence:
-            raise UnavailableError(f"batch {sequence} is not on disk")
+        await self._intake.apply(stream_id, sequence, readings, states, outcomes)
 
     def committed_sequence(self, stream_id: str) -> int:
         """Sequence of the last batch of a stream that is on disk; 0 if unknown."""
-        return self._streams.committed(stream_id)
+        return self._intake.committed(stream_id)
 
     async def set_state(self, device: Key, state: StateRecord) -> None:
         """Take what a mapper, or its absence, says of a device.
@@ -435,7 +377,3 @@ class Node:
     def storage_error(self) -> str:
         """Why nothing can be committed now; empty when all is well."""
         return self._store.error
-
-    def _refuse_in_trouble(self) -> None:
-        if self._store.error:
-            raise UnavailableError(f"the database takes nothing now: {self._store.error}")

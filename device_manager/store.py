@@ -86,6 +86,15 @@ class Store:
             self._room.clear()
             await self._room.wait()
 
+    def require_well(self) -> None:
+        """Let pass while the disk takes writes.
+
+        Raises:
+            UnavailableError: It does not.
+        """
+        if self.error:
+            raise UnavailableError(f"the database takes nothing now: {self.error}")
+
     async def flush(self) -> None:
         """Return when everything handed over so far is committed.
 

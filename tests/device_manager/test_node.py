@@ -5,7 +5,7 @@ import pytest
 
 from device_manager import rows
 from device_manager.database import open_database
-from device_manager.known import Streams
+from device_manager.intake import Streams
 from device_manager.node import Node
 from device_manager.records import MapperRecord, StateRecord, TwinReading
 from device_manager.store import Store
