@@ -1,5 +1,6 @@
 """How REST answers look: JSON, problem objects for everything that is refused, and bodies read."""
 
+import asyncio
 from http import HTTPStatus
 from typing import Any, ClassVar
 
@@ -11,9 +12,18 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from dmi.errors import DmiError
+from dmi.manifests import Manifest, Mistake, parse_manifests
 from dmi.problem import MEDIA_TYPE, to_problem
 
-__all__ = ["Json", "TooLargeError", "add_problem_handlers", "problem", "read_body", "read_json"]
+__all__ = [
+    "Json",
+    "NotJsonError",
+    "TooLargeError",
+    "add_problem_handlers",
+    "problem",
+    "read_json",
+    "read_manifests",
+]
 
 
 class Json(Response):
@@ -81,6 +91,17 @@ async def read_json(request: Request, limit: int) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise NotJsonError("the body must be a JSON object")
     return found
+
+
+async def read_manifests(request: Request, limit: int) -> tuple[list[Manifest], list[Mistake]]:
+    """Read a body of resources, YAML or JSON: every object that is right, and every mistake.
+
+    Raises:
+        TooLargeError: It is longer than `limit` bytes.
+    """
+    body = await read_body(request, limit)
+    # Megabytes of YAML take seconds; mappers and other clients must not wait for them.
+    return await asyncio.to_thread(parse_manifests, body, "body")
 
 
 def problem(status: int, detail: str, reason: str, **more: object) -> Response:

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from device_manager.api import schemas
-from device_manager.api.answers import Json, problem, read_body
+from device_manager.api.answers import Json, problem, read_manifests
 from device_manager.api.context import Api, TheApi
 from device_manager.api.objects import ORIGIN
-from dmi.manifests import Manifest, Mistake, parse_manifests
+from dmi.manifests import Manifest, Mistake
 from dmi.mistakes import Fault
 from dmi.resources import Device, DeviceModel
 
@@ -29,7 +29,7 @@ async def apply(api: TheApi, request: Request) -> Response:
     Every object that is right is applied, all of them at once; every mistake is told,
     and then the status is 422.
     """
-    manifests, mistakes = parse_manifests(await read_body(request, LARGEST), "body")
+    manifests, mistakes = await read_manifests(request, LARGEST)
     taken: list[Manifest] = []
     for manifest in manifests:
         fault = _fault(api, manifest)

@@ -116,6 +116,8 @@ class Leases:
         session = Session(replace(record, alive=True, last_seen=self._clock.time()))
         older = next((s for s in self._sessions.values() if s.mapper == session.mapper), None)
         if older is not None:
+            # Twice in a row means that two processes carry one name and instance.
+            log.warning("mapper %s registered again while it lived", session.mapper)
             self.close(older, "the same mapper registered again")
         self._sessions[session.id] = session
         self._serving.setdefault(record.protocol, {})[session.mapper] = session

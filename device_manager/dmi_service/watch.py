@@ -195,5 +195,9 @@ def _touched(changes: list[Change]) -> _Touched:
 def _desired(device: Key, name: str, wish: Wish | None) -> Desired:
     if wish is None:
         return Desired(device, name, None)
-    settled = wish.status is not OutcomeStatus.PENDING
+    # Written and never read back: the mapper may have died in between, and to write the
+    # same once more does no harm. Where the device answered with another value ("differs")
+    # a second write would change nothing.
+    hanging = wish.status is OutcomeStatus.WRITTEN and not wish.reason
+    settled = wish.status is not OutcomeStatus.PENDING and not hanging
     return Desired(device, name, wish.value, wish.version, settled)

@@ -178,6 +178,11 @@ async def test_apply_of_nothing_useful_is_never_an_error_of_ours(world, body):
     assert answer.json()["applied"] == []
 
 
+async def test_apply_of_much_is_taken(world):
+    body = YAML + "# nothing more to say\n" * 300_000
+    assert (await world.http.post("/api/v1/apply", content=body)).status_code == 200
+
+
 async def test_apply_of_too_much_is_refused_also_without_a_length(world):
     async def endless():
         for _ in range(10):

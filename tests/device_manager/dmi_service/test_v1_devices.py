@@ -15,8 +15,8 @@ from tests.device_manager.dmi_service.v1_mapper import (
 from tests.device_manager.plants import MODEL, PUMP, device, model
 
 
-async def outcome(node, version, status, name="speed"):
-    said = Outcome(PUMP, name, version, status, 1.0)
+async def outcome(node, version, status, reason):
+    said = Outcome(PUMP, "speed", version, status, 1.0, reason)
     await node.apply_report("x", 0, [], [], [said])
 
 
@@ -76,18 +76,19 @@ async def test_changes_follow_the_list(node):
 
 
 @pytest.mark.parametrize(
-    ("status", "settled"),
+    ("status", "reason", "settled"),
     [
-        (OutcomeStatus.PENDING, ""),
-        (OutcomeStatus.WRITTEN, " settled"),
-        (OutcomeStatus.CONFIRMED, " settled"),
-        (OutcomeStatus.FAILED, " settled"),
+        (OutcomeStatus.PENDING, "", ""),
+        (OutcomeStatus.WRITTEN, "", ""),
+        (OutcomeStatus.WRITTEN, "differs", " settled"),
+        (OutcomeStatus.CONFIRMED, "", " settled"),
+        (OutcomeStatus.FAILED, "refused", " settled"),
     ],
 )
-async def test_a_wish_that_was_settled_is_marked(node, status, settled):
+async def test_a_wish_that_was_settled_is_marked(node, status, reason, settled):
     await node.apply(model(), device(), origin="api")
     wish = await node.set_desired(PUMP, "speed", 7)
-    await outcome(node, wish.version, status)
+    await outcome(node, wish.version, status, reason)
     async with serving(node) as (_, line, _):
         words, _ = await round_of((await mapper(line)).watch())
     assert words[-2] == f"desired pump.speed=7{settled}"
