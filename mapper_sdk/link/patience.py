@@ -45,11 +45,11 @@ class Patience:
 
     def complain(self, error: DmiError) -> None:
         """It failed, now or after having worked for some time."""
-        if self._worked_at is not None:
+        # A peer that breaks off each time at once is not to be hurried, nor complained of anew.
+        since = self._worked_at
+        if since is not None and self._clock.monotonic() - since >= _LASTING:
             self._failures = 0
-            # A peer that breaks off each time at once is not to be hurried.
-            if self._clock.monotonic() - self._worked_at >= _LASTING:
-                self._backoff.reset()
+            self._backoff.reset()
         level = logging.DEBUG if self._failures else logging.WARNING
         self._log.log(level, "%s; trying again", error)
         self._failures += 1

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import secrets
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -17,6 +18,7 @@ from dmi.proto.v1 import api_pb2 as pb
 from dmi.proto.v1 import api_pb2_grpc as rpc
 from dmi.readings import Reading
 from dmi.reports import DeviceState, Outcome, Registration
+from dmi.resources import Key
 from dmi.unix_socket import channel
 from mapper_sdk.backoff import Backoff
 from mapper_sdk.devices import Point
@@ -42,7 +44,9 @@ class V1Link(Link):
     """Registers, watches and reports over one kept channel; begins again when any of it ends.
 
     Readings gather for up to 50 ms, the first after a silence go at once, and so do states
-    and outcomes. Batches keep their numbers over connections, so each is applied once.
+    and outcomes. Batches keep their numbers over connections, so each is applied once. A
+    manager that lost us has given our devices up, so each session begins with their states;
+    one that has lost its store gets their latest readings too.
 
     Attributes:
         gauges: What people shall see of the mapper's health beside the link's own counts;
@@ -74,6 +78,9 @@ class V1Link(Link):
         self._outbox = outbox or Outbox()
         self.dropped = self._outbox.dropped
         self._stream_id = secrets.token_hex(16)
+        self._states: dict[Key, DeviceState] = {}
+        self._points: dict[int, Point] = {}
+        self._epoch = ""
         # Randomness against thundering herds needs no cryptography.
         rng = rng or Random()  # noqa: S311
         self._patience = Patience(socket, Backoff(rng, first=0.1, longest=2.0), log)
@@ -86,6 +93,7 @@ class V1Link(Link):
 
     def report_state(self, state: DeviceState) -> None:
         """Take a device's new state."""
+        self._states[state.device] = state
         self._outbox.add_state(state)
 
     def report_outcome(self, outcome: Outcome) -> None:
@@ -119,6 +127,7 @@ class V1Link(Link):
                 rpc.MapperManagementStub(manager).Register, "register with the manager"
             ) as lease:
                 welcome = await self._register(lease)
+                self._repeat(welcome.epoch, watch.devices)
                 self.connected = True
                 self._patience.worked("linked to the manager at %s", self._socket)
                 seconds = welcome.lease_ms / 1000
@@ -138,6 +147,19 @@ class V1Link(Link):
         if not notice.HasField("welcome"):
             raise UnavailableError("the manager did not say welcome")
         return notice.welcome
+
+    def _repeat(self, epoch: str, devices: AbstractSet[Key]) -> None:
+        """Tell a manager anew what it may have lost."""
+        self._states = {key: state for key, state in self._states.items() if key in devices}
+        for state in self._states.values():
+            self._outbox.add_state(state)
+        if self._epoch not in ("", epoch):
+            points = [point for point in self._points.values() if point.device in devices]
+            self._points = {point.handle: point for point in points}
+            latest = [(point, point.latest) for point in points if point.latest is not None]
+            if latest:
+                self._outbox.add(latest)
+        self._epoch = epoch
 
     async def _beat(self, lease: Lease, seconds: float) -> None:
         while True:
@@ -175,43 +197,43 @@ class V1Link(Link):
         async with open_stream(method, "report to the manager") as stream:
             opening = pb.Opening(session=session, stream_id=self._stream_id)
             await stream.send(pb.ReportBatch(opening=opening))
-            bound: dict[int, Point] = {}
-            self._acknowledged(await stream.receive(), bound)
+            self._acknowledged(await stream.receive())
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._deliver(stream, bound))
-                group.create_task(self._hear(stream, bound))
+                group.create_task(self._deliver(stream))
+                group.create_task(self._hear(stream))
 
-    async def _deliver(self, stream: Reports, bound: dict[int, Point]) -> None:
+    async def _deliver(self, stream: Reports) -> None:
+        bound: set[int] = set()
         for sealed in list(self._outbox.unacked):
-            await stream.send(_encode(sealed, bound))
+            await stream.send(self._encode(sealed, bound))
         while True:
             await self._outbox.ready()
-            await stream.send(_encode(self._outbox.seal(), bound))
+            await stream.send(self._encode(self._outbox.seal(), bound))
             await self._outbox.linger(_GATHER)
 
-    async def _hear(self, stream: Reports, bound: Mapping[int, Point]) -> None:
+    async def _hear(self, stream: Reports) -> None:
         while True:
-            self._acknowledged(await stream.receive(), bound)
+            self._acknowledged(await stream.receive())
 
-    def _acknowledged(self, ack: pb.ReportAck, bound: Mapping[int, Point]) -> None:
+    def _acknowledged(self, ack: pb.ReportAck) -> None:
         self._outbox.acknowledge(ack.sequence)
         self.acknowledged = self._outbox.acknowledged
         for handle in ack.refused:
-            point = bound.get(handle)
+            point = self._points.get(handle)
             if point is not None and handle not in self.refused:
                 self.refused.add(handle)
                 log.warning("%s %s: the manager refuses its readings", point.device, point.name)
 
-
-def _encode(sealed: Sealed, bound: dict[int, Point]) -> pb.ReportBatch:
-    """Write a message, with names for the handles that this stream has not seen."""
-    fresh = {point.handle: point for point, _ in sealed.readings if point.handle not in bound}
-    bound.update(fresh)
-    return encode_batch(
-        sealed.sequence,
-        [(point.handle, reading) for point, reading in sealed.readings],
-        bindings=[(handle, point.device, point.name) for handle, point in fresh.items()],
-        states=sealed.states,
-        outcomes=sealed.outcomes,
-        dropped=sealed.dropped,
-    )
+    def _encode(self, sealed: Sealed, bound: set[int]) -> pb.ReportBatch:
+        """Write a message, with names for the handles that this stream has not seen."""
+        fresh = {point.handle: point for point, _ in sealed.readings if point.handle not in bound}
+        bound.update(fresh)
+        self._points.update(fresh)
+        return encode_batch(
+            sealed.sequence,
+            [(point.handle, reading) for point, reading in sealed.readings],
+            bindings=[(handle, point.device, point.name) for handle, point in fresh.items()],
+            states=sealed.states,
+            outcomes=sealed.outcomes,
+            dropped=sealed.dropped,
+        )

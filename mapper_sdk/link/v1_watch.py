@@ -26,11 +26,13 @@ class Watch:
     Attributes:
         version: Up to where everything was passed on; 0 when the list is needed again.
         epoch: Store of the manager in which that version was seen.
+        devices: Those that were put and are not gone.
     """
 
     def __init__(self, served: Served) -> None:
         self.version = 0
         self.epoch = ""
+        self.devices: set[Key] = set()
         self._served = served
         self._listed: tuple[set[Key], set[Key]] | None = None
 
@@ -71,11 +73,14 @@ class Watch:
             self._served.put_model(model_from_v1(event.model_put))
         elif kind == "device_put":
             self._hold(1, event.device_put.key)
+            self.devices.add(key_from_v1(event.device_put.key))
             self._served.put_device(device_from_v1(event.device_put))
         elif kind == "desired_put":
             self._served.put_desired(desired_from_v1(event.desired_put))
         elif kind == "device_gone":
-            self._served.remove_device(key_from_v1(event.device_gone))
+            key = key_from_v1(event.device_gone)
+            self.devices.discard(key)
+            self._served.remove_device(key)
         elif kind == "model_gone":
             self._served.remove_model(key_from_v1(event.model_gone))
 
@@ -86,6 +91,7 @@ class Watch:
 
     def _synced(self, event: pb.WatchEvent) -> None:
         if self._listed is not None:
+            self.devices &= self._listed[1]
             self._served.keep_only(*self._listed)
             self._listed = None
         # Only here: what came between is complete only now.

@@ -7,6 +7,7 @@ import pytest
 
 from device_manager.dmi_service.server import serve
 from device_manager.node import Node
+from device_manager.records import StateRecord
 from dmi.readings import Quality, Reading
 from dmi.reports import DeviceState, Outcome, OutcomeStatus
 from dmi.resources import Key
@@ -26,8 +27,10 @@ class Manager:
         self.server = None
         self._stack = AsyncExitStack()
 
-    async def start(self, *, lease: float = 10.0) -> None:
+    async def start(self, *, lease: float = 10.0, objects=()) -> None:
         self.node = await Node.open(self.database)
+        if objects:
+            await self.node.apply(*objects, origin="api")
         self._stack.push_async_callback(self.node.close)
         self.server = await self._stack.enter_async_context(
             serve(self.node, self.socket, lease=lease, grace=0.0)
@@ -169,6 +172,36 @@ async def test_another_store_means_a_fresh_list(linked, manager, served, plant, 
         await manager.start()
         await manager.node.apply(plant.model(), plant.device("other"), origin="api")
         await eventually(lambda: served.names == {"other"}, seconds=10)
+
+
+async def test_a_manager_that_gave_its_devices_up_hears_their_states_again(
+    linked, manager, plant, eventually
+):
+    async with linked() as link:
+        await eventually(lambda: link.connected)
+        link.report_state(DeviceState(KILN, "online", 1000.0))
+        link.report_state(DeviceState(Key("plant", "stranger"), "online", 1000.0))
+        await link.drain()
+        await manager.node.set_state(KILN, StateRecord("unknown", 2000.0))
+        (session,) = manager.server.leases.sessions
+        manager.server.leases.close(session, "for the test")
+        await eventually(lambda: manager.node.state(KILN).state == "online")
+
+
+async def test_a_manager_with_another_store_gets_the_latest_readings(
+    linked, manager, plant, eventually
+):
+    async with linked() as link:
+        point, reading = plant.reading(21.5)
+        point.latest = reading
+        link.report([(point, reading)])
+        link.report_state(DeviceState(KILN, "online", 1000.0))
+        await link.drain()
+        await manager.stop()
+        manager.database = manager.database.with_name("other.db")
+        await manager.start(objects=[plant.model(), plant.device()])
+        await eventually(lambda: manager.value() == 21.5)
+        assert manager.node.state(KILN).state == "online"
 
 
 async def test_registers_again_when_its_lease_ended(linked, manager, plant, eventually):
