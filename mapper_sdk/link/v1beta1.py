@@ -278,6 +278,8 @@ class V1Beta1Link(Link):
             else:
                 self._attempts.pop(call.device, None)
                 self.governor.accepted(call)
+                if isinstance(call, TwinCall):
+                    self.acknowledged += len(call.twins)
 
     async def _make(self, stub: rpc.DeviceManagerServiceStub, call: TwinCall | StateCall) -> None:
         if isinstance(call, StateCall):

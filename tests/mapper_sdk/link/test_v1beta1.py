@@ -100,6 +100,7 @@ async def test_reports_twins_with_both_halves(linked, edgecore, plant):
         twin = kept(edgecore)
         assert (twin.reported, twin.expected) == ("739.5", "740")
         assert kept(edgecore, name="label").reported == "red"
+        assert link.acknowledged == 2
         assert edgecore.crashes == []
 
 
