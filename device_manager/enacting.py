@@ -10,7 +10,7 @@ from device_manager.planning import Plan
 from device_manager.records import Wish
 from device_manager.rows import Twin
 from dmi.feed import Feed
-from dmi.resources import Device, Key
+from dmi.resources import Device, DeviceModel, Key
 
 __all__ = ["Enactor"]
 
@@ -29,12 +29,7 @@ class Enactor:
     def enact(self, plan: Plan) -> None:
         """Carry out a plan whose statements are on disk."""
         for model_key, model in plan.models.items():
-            if model is None:
-                self._desired.remove("DeviceModel", model_key)
-                self._feed.publish(partial(events.gone, "model", model_key))
-            else:
-                self._desired.put(model, plan.origin)
-                self._feed.publish(partial(events.model, model))
+            self._model(plan, model_key, model)
         for key, device in plan.devices.items():
             self._device(plan, key, device)
         for twin in plan.removed:
@@ -48,6 +43,19 @@ class Enactor:
         for change in plan.changes:
             self._log.record(change)
 
+    def _model(self, plan: Plan, key: Key, model: DeviceModel | None) -> None:
+        problems = self._desired.problems
+        before = {user: problems.get(user, "") for user in self._desired.users(key)}
+        if model is None:
+            self._desired.remove("DeviceModel", key)
+            self._feed.publish(partial(events.gone, "model", key))
+        else:
+            self._desired.put(model, plan.origin)
+            self._feed.publish(partial(events.model, model))
+        for user, problem in before.items():
+            if problems.get(user, "") != problem:
+                self._tell(self._desired.devices[user])
+
     def _device(self, plan: Plan, key: Key, device: Device | None) -> None:
         if device is None:
             self._desired.remove("Device", key)
@@ -56,7 +64,10 @@ class Enactor:
             return
         self._desired.put(device, plan.origin)
         self._known.twins.setdefault(key, {})
-        problem = self._desired.problems.get(key, "")
+        self._tell(device)
+
+    def _tell(self, device: Device) -> None:
+        problem = self._desired.problems.get(device.key, "")
         self._feed.publish(partial(events.device, device, problem))
 
     def _wish(self, twin: Twin, wish: Wish | int) -> None:

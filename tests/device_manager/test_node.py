@@ -270,6 +270,20 @@ async def test_a_device_without_its_model_has_a_problem_until_it_comes(node):
     assert node.problems == {}
 
 
+async def test_a_problem_that_comes_and_goes_with_the_model_is_told(node):
+    await node.apply(device(speed=None), origin="api")
+    with node.feed.reader() as reader:
+        await node.apply(model(), origin="api")
+        await node.apply(model(speed="FLOAT"), origin="api")
+        await node.delete("DeviceModel", MODEL, "api")
+        events = [item.data for item in reader.take()]
+    told = [(event["event"], event.get("problem", "")[:8]) for event in events]
+    assert told == [
+        *[("model", ""), ("device", ""), ("model", ""), ("model", "")],
+        ("device", "spec.dev"),
+    ]
+
+
 async def test_a_device_that_changes_its_model_is_judged_by_the_other_one(node):
     await node.apply(model(), model("others", other="INT"), device(speed=None), origin="api")
     await node.apply(device(of="others", speed=None), origin="api")

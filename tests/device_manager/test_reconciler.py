@@ -276,6 +276,15 @@ async def test_an_absent_mapper_is_marked_away_and_served_when_it_is_back(node, 
     assert set(mapper.devices) == {PUMP}
 
 
+async def test_what_this_contract_cannot_carry_is_not_wished(node, mapper):
+    await node.apply(model(raw="BYTES"), device(raw=None), origin="api")
+    await node.set_desired(PUMP, "raw", b"\xff")
+    async with running(node, Switch(one=mapper)) as reconciler:
+        await reconciler.register(record(), with_data=False)
+        await settled(reconciler)
+    assert mapper.desired() == {"raw": ""}
+
+
 async def test_the_last_registration_of_a_protocol_wins(node, mapper):
     second = PickyMapper()
     await node.apply(model(), device(), origin="api")
