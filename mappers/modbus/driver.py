@@ -131,6 +131,7 @@ class Wire(TransactionManager):
             self.call_create = partial(create, server_hostname=name)
         self.link = link
         self._numbered = link.carrier.numbers_requests
+        self._is_numbered_stream = link.carrier in {Transport.TCP, Transport.TLS}
         self._request: ModbusPDU | None = None
         self._waiting: asyncio.Future[ModbusPDU] | None = None
         self.pacing = Pacing(numbered=self._numbered)
@@ -201,10 +202,6 @@ class Wire(TransactionManager):
             self.close()
         text = f"unit {unit} at {link.endpoint} did not answer within {link.timeout} s"
         self._fail(DeadlineError(text))
-
-    @property
-    def _is_numbered_stream(self) -> bool:
-        return self.link.carrier in {Transport.TCP, Transport.TLS}
 
     # ------------------------------------------- called by the transport ----
 
@@ -379,8 +376,9 @@ class ModbusDriver(Driver[ModbusLink, ModbusVisit]):
 
     async def _request(self, request: ModbusPDU, what: str, retries: int = 0) -> ModbusPDU:
         for left in range(retries, -1, -1):
+            wire = await self._shared.wire()
             try:
-                return await self._exchange(request, what)
+                return await self._exchange(wire, request, what)
             except OverloadedError:
                 if not left:
                     raise
@@ -390,8 +388,7 @@ class ModbusDriver(Driver[ModbusLink, ModbusVisit]):
                     raise
         raise AssertionError("the last round returns or raises")
 
-    async def _exchange(self, request: ModbusPDU, what: str) -> ModbusPDU:
-        wire = await self._shared.wire()
+    async def _exchange(self, wire: Wire, request: ModbusPDU, what: str) -> ModbusPDU:
         answer = await wire.ask(request, self.link)
         self._heard = True
         if answer.isError():

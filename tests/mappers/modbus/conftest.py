@@ -7,12 +7,17 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from mapper_sdk.bus import Buses
 from mappers.modbus.config import ModbusLink
 from mappers.modbus.driver import ModbusDriver
 from mappers.modbus.simulator import ModbusSimulator
+
+# A busy machine is no reason to fail.
+hypothesis.settings.register_profile("modbus", deadline=None)
+hypothesis.settings.load_profile("modbus")
 
 Connect = Callable[..., Awaitable[ModbusDriver]]
 

@@ -86,7 +86,7 @@ async def test_a_busy_or_unreached_device_is_unavailable(simulator, connect, cod
 
 @pytest.mark.parametrize("kind", [FaultKind.REFUSE, FaultKind.SILENT])
 async def test_a_passing_fault_is_overcome_by_a_retry(simulator, connect, kind):
-    rack = await connect(timeout=0.05)
+    rack = await connect()
     await rack.read([at(0)])
     with simulator.faults.on(Fault(kind, 4, 6, times=1)):
         assert await rack.read([at(7)]) == [7]
@@ -110,13 +110,13 @@ async def test_a_first_silence_is_not_waited_for_twice(simulator, connect):
 
 
 async def test_a_connection_dropped_in_the_middle_of_a_read(simulator, connect):
-    rack = await connect()
+    rack = await connect(timeout=10)
     await rack.read([at(0)])
     began = time.monotonic()
     with simulator.faults.on(Fault(FaultKind.DROP, 4)), pytest.raises(UnavailableError) as lost:
         await rack.read([at(0)])
     assert not isinstance(lost.value, DeadlineError)
-    assert time.monotonic() - began < 0.25, "it waited for the timeout"
+    assert time.monotonic() - began < 5, "it waited for the timeout"
     await rack.close()
     await rack.connect()
     assert await rack.read([at(0)]) == [0]
@@ -131,6 +131,18 @@ async def test_a_connection_closed_while_idle_is_opened_again(simulator, connect
     assert await rack.read([at(5)]) == [5]
 
 
+async def test_a_server_that_is_gone_is_told_by_its_own_error(simulator, connect):
+    rack = await connect()
+    await rack.read([at(0)])
+    await simulator.stop()
+    with pytest.raises(UnavailableError) as first:
+        await rack.read([at(0)])
+    if "the connection was lost" in str(first.value):  # that it was closed had not arrived yet
+        with pytest.raises(UnavailableError) as first:
+            await rack.read([at(0)])
+    assert "Connect call failed" in str(first.value)
+
+
 async def test_garbage_is_no_value(simulator, connect):
     rack = await connect()
     await rack.read([at(0)])
@@ -143,7 +155,7 @@ async def test_garbage_is_no_value(simulator, connect):
 
 async def test_an_endpoint_that_falls_silent_is_connected_anew(simulator, connect):
     """Three silences: the other end may be gone without having closed the connection."""
-    rack = await connect(timeout=0.02, retries=0)
+    rack = await connect(timeout=0.2, retries=0)
     await rack.read([at(0)])
     with simulator.faults.on(Fault(FaultKind.SILENT)):
         for _ in range(3):
@@ -174,11 +186,12 @@ async def test_a_name_that_does_not_exist(connect):
 
 
 async def test_a_late_answer_is_never_the_next_ones_on_tcp(simulator, connect):
-    rack = await connect(timeout=0.1, retries=0)
-    late = Fault(FaultKind.DELAY, 4, 0.15, times=1)
+    rack = await connect(timeout=0.3, retries=0)
+    late = Fault(FaultKind.DELAY, 4, 0.4, times=1)
     with simulator.faults.on(late), pytest.raises(DeadlineError):
         await rack.read([at(20)])
-    with simulator.faults.on(Fault(FaultKind.DELAY, 4, 0.08)):
+    # The late answer arrives while this one is waited for.
+    with simulator.faults.on(Fault(FaultKind.DELAY, 4, 0.15, times=1)):
         for offset in range(3):
             assert await rack.read([at(offset)]) == [offset]
 
@@ -288,7 +301,7 @@ async def test_what_cannot_be_written_is_not_even_sent(simulator, connect, visit
 
 
 async def test_a_write_without_an_answer_is_not_repeated(simulator, connect):
-    rack = await connect(timeout=0.05, retries=3)
+    rack = await connect(timeout=0.2, retries=3)
     await rack.read([at(0)])
     functions(simulator)
     with simulator.faults.on(Fault(FaultKind.SILENT, 4)), pytest.raises(DeadlineError):

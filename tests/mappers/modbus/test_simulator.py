@@ -168,16 +168,16 @@ def test_a_fault_strikes_what_it_is_meant_for():
 
 
 async def test_faults_are_switched_on_over_modbus(simulator, connect):
-    panel, rack = await connect(CONTROL_UNIT), await connect(4, retries=0, timeout=0.1)
+    panel, rack = await connect(CONTROL_UNIT), await connect(4, retries=0, timeout=0.3)
     await panel.write(at(0, count=4), "[3,4,4,1]")
     (answer,) = await rack.read([at(0)])
     assert isinstance(answer, RefusedError)
     assert "device failure" in str(answer)
     assert await rack.read([at(0)]) == [0]
-    await panel.write(at(0, count=4), "[2,0,200,0]")
+    await panel.write(at(0, count=4), "[2,0,600,0]")
     with pytest.raises(DeadlineError):
         await rack.read([at(0)])
-    assert await panel.read([at(0, count=4)]) == ["[2,0,200,0]"]
+    assert await panel.read([at(0, count=4)]) == ["[2,0,600,0]"]
     await panel.write(at(0), 0)
     assert await rack.read([at(1)]) == [1]
     with pytest.raises(RefusedError, match="illegal data value"):

@@ -47,7 +47,7 @@ async def device(script, **settings):
         port = server.sockets[0].getsockname()[1]
         driver = ModbusDriver(
             ModbusLink.model_validate(
-                {"host": "127.0.0.1", "port": port, "timeout": 0.1, "retries": 0, **settings}
+                {"host": "127.0.0.1", "port": port, "timeout": 0.3, "retries": 0, **settings}
             )
         )
         driver.bus = Bus()
