@@ -92,10 +92,11 @@ async def serve(
             try:
                 yield DmiServer(leases, counters, devices, reconciler)
             finally:
-                leases.say_goodbye("the device manager is stopping")
-                await server.stop(grace)
+                # First these: that mappers leave now does not mean that they are gone.
                 for task in tasks:
                     task.cancel()
+                leases.say_goodbye("the device manager is stopping")
+                await server.stop(grace)
     finally:
         await server.stop(None)
         await calls.close()

@@ -144,6 +144,8 @@ async def test_states_and_outcomes(plant):
     async with serving(plant) as (server, line, _):
         stream, _ = await (await mapper(line)).report()
         await send(stream, 1, states=[state], outcomes=[outcome])
+        assert plant.state(PUMP).state == "offline"
+        assert plant.state(PUMP).reason == "r"
         strange = [
             pb.DeviceState(device=key("pump"), state="dancing"),
             pb.DeviceState(device=key("nobody"), state="online"),
@@ -151,8 +153,6 @@ async def test_states_and_outcomes(plant):
         ]
         await send(stream, 2, states=strange, outcomes=[pb.DesiredOutcome(status=77)])
         assert server.counters.refused == {"unreadable": 3, "unknown_device": 1}
-    assert plant.state(PUMP).state == "offline"
-    assert plant.state(PUMP).reason == "r"
     assert plant.twin(PUMP, "speed").desired.status is OutcomeStatus.CONFIRMED
 
 
