@@ -35,9 +35,8 @@ def examine(options: argparse.Namespace) -> list[Finding]:
         check_serial,
         lambda: check_socket(options.manager_socket),
         lambda: check_directory(options.data_dir),
-        lambda: check_manager(options.server),
     )
-    return [check() for check in checks]
+    return [*(check() for check in checks), *check_manager(options.server)]
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -15,7 +15,7 @@ from typing import Final, Literal
 
 from dmi.errors import ConfigError, DmiError, UnavailableError
 from dmi.unix_socket import MAX_PATH_BYTES
-from dmi_cli.client import Client, object_path
+from dmi_cli.client import Client, Json, object_path
 from dmi_cli.version import installed_version
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
 _OLDEST_PYTHON: Final = (3, 11)
 _ENOUGH_FILES: Final = 1024
 _ENOUGH_BYTES: Final = 200 * 1024 * 1024
+_MOST_PROBLEMS: Final = 5
 _EARLIEST: Final = 1_767_225_600
 """2026-01-01 UTC; an earlier clock was never set."""
 
@@ -184,18 +185,39 @@ def check_directory(path: Path) -> Finding:
     return Finding(what, "ok", found)
 
 
-def check_manager(server: str | None) -> Finding:
-    """Whether the manager's REST API answers, and is ready."""
+def check_manager(server: str | None) -> list[Finding]:
+    """Whether the manager's REST API answers, is ready, and likes what it was given."""
     what = "manager"
     try:
         with Client(server, timeout=3.0) as client:
+            status = client.request("GET", object_path("status"))
             address = client.server
-            answer = client.request("GET", object_path("version"))
-            client.request("GET", "/readyz")
     except ConfigError as error:
-        return Finding(what, "bad", str(error), "correct --server, DMI_SERVER or DMI_TOKEN_FILE")
+        cure = "correct --server, DMI_SERVER or DMI_TOKEN_FILE"
+        return [Finding(what, "bad", str(error), cure)]
     except UnavailableError as error:
-        return Finding(what, "warning", str(error), "start it: dmi manager")
+        return [Finding(what, "warning", str(error), "start it: dmi manager")]
     except DmiError as error:
-        return Finding(what, "bad", str(error), "is another program at this address?")
-    return Finding(what, "ok", f"{address} is ready, version {answer.get('version', 'unknown')}")
+        return [Finding(what, "bad", str(error), "is another program at this address?")]
+    if not status.get("ready"):
+        found = str(status.get("storage", {}).get("error", "it is not ready"))
+        return [Finding(what, "bad", found, "make room on its disk, or look into its log")]
+    return [Finding(what, "ok", f"{address} is ready"), *_complaints(status)]
+
+
+def _complaints(status: Json) -> list[Finding]:
+    """What the manager itself has to say of its sources and devices."""
+    findings = [
+        Finding(name, "warning", "; ".join(about["errors"]), "correct the files")
+        for name, about in status.get("upstreams", {}).items()
+        if about.get("errors")
+    ]
+    problems = status.get("problems", {})
+    findings += [
+        Finding(f"device {name}", "warning", text, "correct it, then dmi apply -f")
+        for name, text in list(problems.items())[:_MOST_PROBLEMS]
+    ]
+    if len(problems) > _MOST_PROBLEMS:
+        more = f"{len(problems) - _MOST_PROBLEMS} more have problems"
+        findings.append(Finding("devices", "warning", more, "see all: dmi get devices"))
+    return findings

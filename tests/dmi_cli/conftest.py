@@ -30,7 +30,7 @@ class ManagerDouble:
     asked: list[tuple[str, str, object]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
     password: str = ""
-    ready: int = 200
+    status: dict = field(default_factory=lambda: {"ready": True})
     broken: bool = False
     page: int = 2
     url: str = ""
@@ -41,8 +41,7 @@ class ManagerDouble:
             Route("/api/v1/twins", self.list_twins),
             Route("/api/v1/mappers", self.list_mappers),
             Route("/api/v1/changes", self.changes),
-            Route("/api/v1/version", lambda _: JSONResponse({"version": "9.9"})),
-            Route("/readyz", lambda _: Response(status_code=self.ready)),
+            Route("/api/v1/status", self.tell_status),
             Route("/api/v1/apply", self.apply, methods=["POST"]),
             Route(f"{one}/twins", self.device_twins),
             Route(f"{one}/twins/{{prop}}", self.device_twins),
@@ -62,6 +61,12 @@ class ManagerDouble:
         self.asked.append((request.method, path, json.loads(body) if body else None))
         if self.password and request.headers.get("authorization") != f"Bearer {self.password}":
             raise AccessDeniedError("a token is needed")
+
+    async def tell_status(self, request: Request) -> Response:
+        await self.note(request)
+        if not self.status:
+            raise NotFoundError("nothing here")
+        return JSONResponse(self.status)
 
     async def everything(self, request: Request) -> Response:
         await self.note(request)

@@ -29,7 +29,7 @@ def words(socket_dir, tmp_path):
 def test_a_healthy_machine(dmi, manager, socket_dir, tmp_path):
     result = dmi("doctor", *words(socket_dir, tmp_path))
     assert result.code == 0, result.out
-    assert f"{manager.url} is ready, version 9.9" in result.out
+    assert f"{manager.url} is ready" in result.out
     assert "bad" not in result.out.split()
 
 
@@ -141,11 +141,27 @@ def test_directories(tmp_path, monkeypatch):
 @pytest.mark.parametrize("server", ["nonsense", None])
 def test_a_manager_that_does_not_fit(manager, server, monkeypatch):
     monkeypatch.setenv("DMI_TOKEN_FILE", str(Path("/nothing/here")))
-    assert check_manager(server).level == "bad"
+    (finding,) = check_manager(server)
+    assert finding.level == "bad"
 
 
 def test_a_manager_that_is_not_ready(manager):
-    manager.ready = 503
-    assert check_manager(None).level == "warning"
-    manager.ready = 404
-    assert check_manager(None).level == "bad"
+    manager.status = {"ready": False, "storage": {"error": "no space left"}}
+    (finding,) = check_manager(None)
+    assert (finding.level, finding.found) == ("bad", "no space left")
+    manager.status = {}
+    (finding,) = check_manager(None)
+    assert (finding.level, finding.cure) == ("bad", "is another program at this address?")
+
+
+def test_what_the_manager_complains_of(manager):
+    manager.status = {
+        "ready": True,
+        "upstreams": {"file:a.yaml": {"errors": ["line 3: x"]}, "file:b.yaml": {"errors": []}},
+        "problems": {f"default/d{n}": "no model" for n in range(7)},
+    }
+    ready, file, *devices = check_manager(None)
+    assert ready.level == "ok"
+    assert (file.what, file.level, file.found) == ("file:a.yaml", "warning", "line 3: x")
+    assert [finding.what for finding in devices][0::5] == ["device default/d0", "devices"]
+    assert devices[-1].found == "2 more have problems"

@@ -10,6 +10,8 @@ from device_manager.api.app import create_app
 from device_manager.api.server import serve_http
 from device_manager.dmi_service.server import serve
 from device_manager.node import Node
+from device_manager.records import TwinReading
+from dmi.readings import Reading
 from dmi.reports import DeviceState, Outcome, OutcomeStatus
 from dmi.resources import Key
 from dmi_cli.exits import Exit
@@ -112,7 +114,7 @@ async def test_set_until_confirmed(node, dmi):
 async def test_watch_sees_what_happens(node, dmi):
     await dmi("apply", "-f", PLANT)
     watching = asyncio.create_task(
-        dmi("watch", "boiler", "--kind", "state", "--kind", "desired", "--count", "2")
+        dmi("watch", "boiler", "--kind", "state", "--kind", "desired", "--count", "2", "--for", "9")
     )
     async with asyncio.timeout(10):
         while not node.feed.has_readers:  # noqa: ASYNC110 - nothing announces a reader
@@ -124,6 +126,22 @@ async def test_watch_sees_what_happens(node, dmi):
     first, second = (line.partition(" ")[2] for line in out.splitlines())
     assert first == "state    default/boiler online"
     assert second == "desired  default/boiler burner desired true pending"
+
+
+async def test_watch_sees_readings_with_their_type(node, dmi):
+    await dmi("apply", "-f", PLANT)
+    watching = asyncio.create_task(
+        dmi("watch", "-o", "json", "--kind", "twin", "--count", "1", "--for", "9")
+    )
+    async with asyncio.timeout(10):
+        while not node.feed.has_readers:  # noqa: ASYNC110 - nothing announces a reader
+            await asyncio.sleep(0.005)
+    reading = TwinReading(BOILER, "temperature", Reading(71.5, 1.8e9))
+    await node.apply_report("", 0, [reading], [], [])
+    _, out, _ = await watching
+    change = json.loads(out)
+    assert change["event"] == "twin"
+    assert (change["data"]["type"], change["data"]["reported"]["value"]) == ("FLOAT", 71.5)
 
 
 async def test_doctor_and_an_absent_mapper(node, dmi, socket_dir, tmp_path):
