@@ -63,6 +63,7 @@ async def main() -> None:
     simulator = KilnSimulator(int(sys.argv[1]) if len(sys.argv) > 1 else 4001)
     await simulator.start()
     sys.stdout.write(f"kiln answers on 127.0.0.1:{simulator.port}\n")
+    sys.stdout.flush()
     while True:
         await asyncio.sleep(1)
         now, aim = (

@@ -51,6 +51,13 @@ def test_programs_get_their_options_untouched(dmi, passed, monkeypatch):
     ]
 
 
+@pytest.mark.parametrize("words", [("manager",), ("mapper", "modbus"), ("simulate", "modbus")])
+def test_the_help_of_a_program_is_its_own(dmi, words):
+    result = dmi(*words, "--help")
+    assert result.code == 0
+    assert result.out.startswith(f"usage: dmi {' '.join(words)} ")
+
+
 def test_how_a_program_ends_is_how_we_end(dmi, monkeypatch):
     def end(code):
         def main(_):
