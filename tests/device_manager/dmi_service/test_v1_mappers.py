@@ -172,9 +172,12 @@ async def test_a_manager_that_stops_takes_nobody_for_gone(node):
     await node.apply(model(), device(), origin="api")
     await node.set_state(PUMP, StateRecord("online", 5.0))
     with socket_path() as path:
-        async with channel(path) as line, asyncio.TaskGroup() as group:
-            async with serve(node, path, grace=10.0):
-                group.create_task(leave_when_told(await mapper(line)))
+        async with (
+            channel(path) as line,
+            asyncio.TaskGroup() as group,
+            serve(node, path, grace=10.0),
+        ):
+            group.create_task(leave_when_told(await mapper(line)))
     assert node.state(PUMP).state == "online"
 
 
