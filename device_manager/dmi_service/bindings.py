@@ -75,9 +75,7 @@ class Bindings:
         refused = []
         for said in bindings:
             handle = said.handle
-            before = self._bound.get(handle)
-            if before is not None:
-                self._devices[before.device][1].discard(handle)
+            self._release(handle)
             device = Key(said.device.namespace, said.device.name)
             # One Key object per device: equal ones are then told by identity, quickly.
             device, handles = self._devices.setdefault(device, (device, set()))
@@ -88,6 +86,16 @@ class Bindings:
         if len(self._bound) > MOST_HANDLES:
             raise OverloadedError(f"more than {MOST_HANDLES} handles in one stream")
         return refused
+
+    def _release(self, handle: int) -> None:
+        """A handle is about to stand for something else; what nobody stands for is forgotten."""
+        before = self._bound.get(handle)
+        if before is None:
+            return
+        handles = self._devices[before.device][1]
+        handles.discard(handle)
+        if not handles:
+            del self._devices[before.device]
 
     def find(self, handle: int) -> Bound:
         """What a handle stands for."""

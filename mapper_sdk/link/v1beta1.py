@@ -216,6 +216,7 @@ class V1Beta1Link(Link):
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._deliver(stub))
                 group.create_task(self._watch(met))
+                group.create_task(self._complete(stub, wanted))
 
     def _look(self) -> Identity:
         """See which manager is there, and what that means for the budget."""
@@ -262,6 +263,22 @@ class V1Beta1Link(Link):
             await asyncio.sleep(_LOOK_EVERY)
             if identity(self._socket) not in (met, None):
                 raise UnavailableError("the manager has started anew")
+
+    async def _complete(self, stub: rpc.DeviceManagerServiceStub, wanted: Wanted) -> None:
+        """Ask once for each model that is missing here.
+
+        EdgeCore tells a model only when it is made, and lists none without devices: one made
+        before we came, whose first device came after us, would never reach us.
+        """
+        asked: set[Key] = set()
+        while True:
+            await asyncio.sleep(_LOOK_EVERY)
+            missing = {device.model_key for device in wanted.devices.values()}
+            missing -= wanted.models.keys() | asked
+            if missing:
+                asked |= missing
+                log.info("asking the manager for the models %s", ", ".join(map(str, missing)))
+                await self._register(stub, wanted)
 
     # ----------------------------------------------------------- delivery ----
 
