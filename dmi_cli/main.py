@@ -4,6 +4,7 @@ Nothing heavy is imported before the verb is known, so that help and completion 
 """
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -100,6 +101,9 @@ def _parse(parser: argparse.ArgumentParser, arguments: list[str]) -> argparse.Na
 
 def _run(options: argparse.Namespace) -> int:
     module, _, function = options.handler.partition(":")
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A degree sign must not end the program where the locale does not have it.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         code: int = getattr(import_module(module), function)(options)
         sys.stdout.flush()

@@ -6,7 +6,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from dmi.mistakes import Fault, Path
-from dmi.resources import Device, DeviceModel, merge_defaults
+from dmi.resources import DataType, Device, DeviceModel, merge_defaults
 from dmi.wording import closest, fault_of, field_names
 from mapper_sdk.driver import Driver
 from mapper_sdk.scaling import Common, split_settings
@@ -33,10 +33,19 @@ def settings_faults(
             continue  # told already: there is no such property in the model
         path: Path = ("spec", "properties", index, "visitors", "configData")
         common, own = split_settings(prop.visitors.config_data, driver.visit_model)
-        faults += _faults(Common, common, path, types[prop.name])
+        faults += _common_faults(common, path, types[prop.name])
         shared = field_names(Common, ())
         faults += _faults(driver.visit_model, own, path, types[prop.name], shared)
     return faults
+
+
+def _common_faults(data: Mapping[str, object], base: Path, declared: DataType) -> list[Fault]:
+    faults = list(_faults(Common, data, base, declared))
+    if faults:
+        return faults
+    common = Common.model_validate(data)
+    problem = "must not be 0" if common.scale == 0 else f"means nothing for a {declared}"
+    return [Fault((*base, name), problem) for name in common.misplaced(declared)]
 
 
 def _faults(

@@ -162,6 +162,14 @@ def test_runs_as_a_module(manager, tmp_path):
 
 
 @pytest.mark.process
+def test_a_poor_locale_loses_signs_not_answers(boiler):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    result = run_process("-m", "dmi_cli", "get", "twins", env=environment)
+    assert result.returncode == 0
+    assert "\\xb0C" in result.stdout
+
+
+@pytest.mark.process
 def test_ctrl_c_ends_a_watch(boiler):
     boiler.streams = [["id: 1\nevent: state\ndata: {}\n\n"]]
     process = subprocess.Popen(
