@@ -302,3 +302,14 @@ async def test_devices_of_a_mapper_whose_socket_is_gone_are_unknown(plant):
         assert not plant.mappers["go/0"].alive
         await manager(line).ReportDeviceStatus(twins("7"))
         assert plant.mappers["go/0"].alive, "whoever reports lives"
+
+
+@pytest.mark.parametrize("authority", ["localhost", "%2Frun%2Fdmi.sock", "/run/dmi.sock"])
+async def test_every_authority_that_clients_send_is_served(plant, authority):
+    options = [("grpc.default_authority", authority)]
+    async with (
+        serving(plant) as (_, _, path),
+        grpc.aio.insecure_channel(f"unix:{path}", options=options) as line,
+    ):
+        await manager(line).ReportDeviceStatus(twins("7"))
+    assert reported(plant).value == 7
