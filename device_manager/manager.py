@@ -1,7 +1,6 @@
 """The device manager as a process: everything put together, readiness, signals, exit code."""
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -19,7 +18,7 @@ from device_manager.dmi_service.server import serve
 from device_manager.node import Node
 from device_manager.upstreams.files import FilesUpstream
 from dmi.errors import ConfigError, ConflictError
-from dmi.lifecycle import Job, run_until, stopped_by_signals
+from dmi.lifecycle import Job, collect_garbage_rarely, run_until, stopped_by_signals
 from dmi.logs import set_up_logging
 
 __all__ = ["Ready", "main", "run_manager"]
@@ -30,7 +29,6 @@ Ready = Callable[[dict[str, str]], None]
 """Told once, when everything serves: the addresses, by `socket` and `api`."""
 
 _WRONG_SETTINGS: Final = 2
-_GARBAGE_THRESHOLD: Final = 50_000
 
 
 def main(argv: Sequence[str]) -> int:
@@ -75,7 +73,7 @@ async def run_manager(
     """
     token = config.token()
     async with _node(config, quarantine_corrupt=quarantine_corrupt) as node:
-        _calm_garbage_collector()
+        collect_garbage_rarely()
         async with (
             serve(node, config.socket, lease=config.lease, grace=config.grace) as dmi,
             serve_http(create_app(node, dmi, token=token), config.api) as address,
@@ -106,13 +104,6 @@ async def _node(config: ManagerConfig, *, quarantine_corrupt: bool) -> AsyncIter
         yield node
     finally:
         await node.close()
-
-
-def _calm_garbage_collector() -> None:
-    """Look for cycles less often: what was loaded stays, and readings hold none."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 50)
 
 
 def _say_ready(addresses: dict[str, str]) -> None:

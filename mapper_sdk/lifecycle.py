@@ -1,7 +1,6 @@
 """A mapper as an operating-system process: settings, logging, readiness, signals, exit code."""
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -12,7 +11,7 @@ import orjson
 
 from dmi.clock import SystemClock
 from dmi.errors import ConfigError
-from dmi.lifecycle import Job, run_until, stopped_by_signals
+from dmi.lifecycle import Job, collect_garbage_rarely, run_until, stopped_by_signals
 from mapper_sdk.config import MapperConfig, load_config, parse_options
 from mapper_sdk.link.connect import make_link
 from mapper_sdk.mapper import Mapper
@@ -23,7 +22,6 @@ __all__ = ["run_process"]
 log = logging.getLogger(__name__)
 
 _WRONG_SETTINGS = 2
-_GARBAGE_THRESHOLD = 50_000
 
 
 def run_process(driver_class: type[AnyDriver], argv: Sequence[str]) -> int:
@@ -36,7 +34,7 @@ def run_process(driver_class: type[AnyDriver], argv: Sequence[str]) -> int:
     try:
         config = load_config(options.config, os.environ, options.given)
         _set_up_logging(config)
-        _calm_garbage_collector()
+        collect_garbage_rarely()
         asyncio.run(_serve(driver_class, config, say_ready=options.ready_json))
     except ConfigError as error:
         sys.stderr.write(f"error: {error}\n")
@@ -81,13 +79,6 @@ def _texts(group: BaseExceptionGroup[ConfigError]) -> list[str]:
     for error in group.exceptions:
         texts += _texts(error) if isinstance(error, BaseExceptionGroup) else [str(error)]
     return texts
-
-
-def _calm_garbage_collector() -> None:
-    """Look for cycles less often: readings are many, and hold none."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 50)
 
 
 class _JsonLines(logging.Formatter):
