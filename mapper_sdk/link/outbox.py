@@ -18,10 +18,11 @@ BACKLOG: Final = "backlog"
 TOO_BIG: Final = "too_big"
 """Reason under which readings are dropped whose value no message can carry."""
 
-_MOST_READINGS: Final = 5000
+# Encoding a message holds up the loop for some 3 ms, which the poller's ticks can bear.
+_MOST_READINGS: Final = 1000
 # Characters of all texts in a message; four bytes each stay below the manager's 16 MiB.
 _MOST_TEXT: Final = 3 * 1024 * 1024
-_MOST_UNACKED: Final = 32
+_MOST_UNACKED: Final = 128
 _MOST_WAITING: Final = 100_000
 
 Item = TypeVar("Item")
