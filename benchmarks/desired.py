@@ -22,8 +22,11 @@ _WAIT: Final = 10
 
 async def measure(*, quick: bool) -> Measured:
     """Set setpoints of devices picked at random, one after the other."""
-    number, times = (20, 20) if quick else (1000, 1000)
-    async with scratch_folder() as folder, run_fleet(folder, number, 1000) as fleet:
+    number, times, settle = (20, 20, 0.5) if quick else (1000, 1000, 5.0)
+    async with (
+        scratch_folder() as folder,
+        run_fleet(folder, number, 1000, settle=settle) as fleet,
+    ):
         progress(f"desired: {times} values")
         waits = await _set_values(fleet, number, times)
         bare = await _bare(fleet, times)

@@ -29,8 +29,8 @@ async def watch_fleet(
         Rates and costs while it was watched; `given` by the drivers, `committed` by the
         manager and `dropped` over the whole life of the mapper.
     """
-    async with run_fleet(folder, number, collect_ms) as fleet:
-        await asyncio.sleep(min(_SETTLE_SECONDS, seconds))
+    settle = min(_SETTLE_SECONDS, seconds)
+    async with run_fleet(folder, number, collect_ms, settle=settle) as fleet:
         progress(f"watching it for {seconds:.0f} s")
         found = await _watch(fleet, seconds)
         found["readings_wanted_per_s"] = number * PROPERTIES * 1000 / collect_ms

@@ -1,5 +1,6 @@
 """A device manager and a mapper of virtual devices, as users start them, with default settings."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -54,8 +55,13 @@ class Fleet:
 
 
 @asynccontextmanager
-async def run_fleet(folder: Path, number: int, collect_ms: int) -> AsyncIterator[Fleet]:
-    """Run both with so many devices of ten properties; the block begins when all are read."""
+async def run_fleet(
+    folder: Path, number: int, collect_ms: int, *, settle: float
+) -> AsyncIterator[Fleet]:
+    """Run both with so many devices of ten properties.
+
+    The block begins `settle` seconds after every property has been read once.
+    """
     progress(f"starting {number} devices of {PROPERTIES} properties, each {collect_ms} ms")
     async with run_manager(folder) as manager, run_mapper(folder) as mapper:
         fleet = Fleet(manager, mapper, manager.ready["api"], mapper.ready["rest"])
@@ -66,6 +72,7 @@ async def run_fleet(folder: Path, number: int, collect_ms: int) -> AsyncIterator
             _START_SECONDS,
             f"{total} readings committed",
         )
+        await asyncio.sleep(settle)
         yield fleet
 
 

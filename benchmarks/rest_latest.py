@@ -30,7 +30,7 @@ async def measure(*, quick: bool) -> Measured:
     rounds, seconds = (1, 0.5) if quick else (5, 4.0)
     async with AsyncExitStack() as stack:
         folder = await stack.enter_async_context(scratch_folder())
-        fleet = await stack.enter_async_context(run_fleet(folder, 1, 1000))
+        fleet = await stack.enter_async_context(run_fleet(folder, 1, 1000, settle=0.0))
         answers = await _answers(fleet, folder)
         bare = ["-m", "benchmarks.bare_rest"]
         bare_twin, bare_property = [
