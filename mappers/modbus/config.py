@@ -11,7 +11,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
 from pydantic.alias_generators import to_camel
 
-from mappers.modbus.spelling import canonical_keys, plain, to_integer, word_for
+from mapper_sdk.settings_docs import render
+from mapper_sdk.spelling import canonical_keys, plain, to_integer, word_for
 from mappers.modbus.visit import ByteOrder, ByteOrderWord, ModbusVisit, Register, ValueType
 
 __all__ = [
@@ -23,7 +24,6 @@ __all__ = [
     "Transport",
     "ValueType",
     "render_tables",
-    "settings_table",
 ]
 
 
@@ -295,60 +295,9 @@ class ModbusLink(BaseModel):
         return f"{self.carrier}://{host}:{self.tcp_port}"
 
 
-def settings_table(model: type[BaseModel]) -> str:
-    """The settings that a model reads, as a Markdown table for docs/modbus.md."""
-    lines = [
-        "| setting | type | unit | default | allowed | meaning |",
-        "|---|---|---|---|---|---|",
-    ]
-    schema = model.model_json_schema(by_alias=True)
-    for info in model.model_fields.values():
-        entry = schema["properties"][info.alias]
-        value = _value_schema(entry, schema.get("$defs", {}))
-        default = "" if info.default is None else str(info.default).lower()
-        if isinstance(info.default, StrEnum):
-            default = info.default.value
-        cells = (
-            f"`{info.alias}`",
-            value["type"],
-            entry.get("unit", ""),
-            default and f"`{default}`",
-            _allowed(value),
-            info.description,
-        )
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _value_schema(entry: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
-    """What a setting may be when it is given: without `null`, and names looked up."""
-    value = entry
-    if "anyOf" in value:
-        value = next(choice for choice in value["anyOf"] if choice.get("type") != "null")
-    return dict(named[value["$ref"].rpartition("/")[2]]) if "$ref" in value else value
-
-
-def _allowed(value: dict[str, Any]) -> str:
-    if "enum" in value:
-        return ", ".join(f"`{word}`" for word in value["enum"])
-    low = value.get("minimum", value.get("exclusiveMinimum"))
-    high = value.get("maximum")
-    if low is None and high is None:
-        return ""
-    word = "above " if "exclusiveMinimum" in value else ""
-    if high is None:
-        return f"{word or 'from '}{low}"
-    return f"{word}{low} to {high}"
-
-
 def render_tables(document: str) -> str:
-    """Put the tables of settings into docs/modbus.md, each between its two marks."""
-    for name, model in (("device", ModbusLink), ("property", ModbusVisit)):
-        start, end = f"<!-- {name} settings -->\n", "<!-- end -->\n"
-        before, _, rest = document.partition(start)
-        _, _, after = rest.partition(end)
-        document = before + start + settings_table(model) + end + after
-    return document
+    """Put the tables of settings into docs/modbus.md."""
+    return render(document, {"device": ModbusLink, "property": ModbusVisit})
 
 
 if __name__ == "__main__":

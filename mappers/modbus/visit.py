@@ -13,7 +13,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-from mappers.modbus.spelling import canonical_keys, plain, to_integer, word_for
+from mapper_sdk.spelling import canonical_keys, plain, to_integer, word_for
 
 __all__ = ["ByteOrder", "ByteOrderWord", "ModbusVisit", "Register", "ValueType", "width_of"]
 

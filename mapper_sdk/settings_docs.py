@@ -1,0 +1,70 @@
+"""Tables of settings for the manuals, made from the models that read them."""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+
+__all__ = ["render", "settings_table"]
+
+
+def settings_table(model: type[BaseModel]) -> str:
+    """The settings that a model reads, as a Markdown table."""
+    lines = [
+        "| setting | type | unit | default | allowed | meaning |",
+        "|---|---|---|---|---|---|",
+    ]
+    schema = model.model_json_schema(by_alias=True)
+    for info in model.model_fields.values():
+        entry = schema["properties"][info.alias]
+        value = _value_schema(entry, schema.get("$defs", {}))
+        default = "" if info.default is None else str(info.default).lower()
+        if isinstance(info.default, StrEnum):
+            default = info.default.value
+        cells = (
+            f"`{info.alias}`",
+            value["type"],
+            entry.get("unit", ""),
+            default and f"`{default}`",
+            _allowed(value),
+            info.description,
+        )
+        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def _value_schema(entry: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:
+    """What a setting may be when it is given: without `null`, and names looked up."""
+    value = entry
+    if "anyOf" in value:
+        value = next(choice for choice in value["anyOf"] if choice.get("type") != "null")
+    return dict(named[value["$ref"].rpartition("/")[2]]) if "$ref" in value else value
+
+
+def _allowed(value: dict[str, Any]) -> str:
+    if "enum" in value:
+        return ", ".join(f"`{word}`" for word in value["enum"])
+    low = value.get("minimum", value.get("exclusiveMinimum"))
+    high = value.get("maximum")
+    if low is None and high is None:
+        return ""
+    word = "above " if "exclusiveMinimum" in value else ""
+    if high is None:
+        return f"{word or 'from '}{low}"
+    return f"{word}{low} to {high}"
+
+
+def render(document: str, models: Mapping[str, type[BaseModel]]) -> str:
+    """Put a table for each model into a page, between its two marks.
+
+    Args:
+        document: The page, with `<!-- NAME settings -->` and `<!-- end -->` for each model.
+        models: Name to model.
+    """
+    for name, model in models.items():
+        start, end = f"<!-- {name} settings -->\n", "<!-- end -->\n"
+        before, _, rest = document.partition(start)
+        _, _, after = rest.partition(end)
+        document = before + start + settings_table(model) + end + after
+    return document
