@@ -92,6 +92,9 @@ class Program:
         self._process.kill()
         self._process.wait()
 
+    def signal(self, number):
+        self._process.send_signal(number)
+
     def pause(self):
         self._process.send_signal(signal.SIGSTOP)
 
