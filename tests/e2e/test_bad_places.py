@@ -19,12 +19,6 @@ pytestmark = [
 ]
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def a_file(path):
     path.write_text("precious")
     return path
@@ -68,6 +62,30 @@ async def test_a_manager_socket_that_cannot_be(dmi, socket_dir, make):
     assert "Traceback" not in err
     if make is a_file:
         assert place.read_text() == "precious"
+
+
+async def test_a_socket_of_another_user(dmi, socket_dir):
+    place = socket_dir / "dmi.sock"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(place))
+    try:
+        os.chown(place, 65534, -1)
+    except PermissionError:
+        pytest.skip("only root can give a socket away")
+    words = ("--data-dir", socket_dir / "data", "--socket", place, "--api", "127.0.0.1:0")
+    code, _, err = await dmi("manager", *words)
+    assert code == Exit.USAGE
+    assert f"socket {place} belongs to user id 65534" in err
+    assert place.is_socket()
+
+
+async def test_a_stale_socket_is_taken_over(stage):
+    for place in (stage.socket, stage.folder / "api.sock"):
+        with socket.socket(socket.AF_UNIX) as stale:
+            stale.bind(str(place))
+    _, manager = await stage.manager()
+    assert (await manager.get("/api/v1/status"))["ready"] is True
+    assert stage.socket.stat().st_mode & 0o777 == 0o660
 
 
 async def test_a_socket_of_a_living_manager(stage, dmi, socket_dir):

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mappers.modbus.simulator import ModbusSimulator
-from tests.e2e.node import BOILER_MODEL, TANK_MODEL, Manager, boiler, tank
+from tests.e2e.node import BOILER_MODEL, TANK_MODEL, VIRTUAL, Manager, boiler, tank
 from tests.e2e.programs import until
 
 pytestmark = [
@@ -185,6 +185,22 @@ async def test_a_mapper_waits_for_its_manager(stage):
     _, manager = await stage.manager()
     await manager.until_reported("tank", "level", seconds=5)
     assert (await rest.ask("GET", "/readyz")).status_code == 200
+
+
+async def test_a_mapper_of_nothing_but_files(stage):
+    stage.write("tank.yaml", TANK_MODEL, tank())
+    words = ("mapper", VIRTUAL, "--ready-json", "--devices", stage.devices, "--rest", "127.0.0.1:0")
+    mapper = stage.program("mapper", *words)
+    await mapper.start()
+    rest = stage.rest_of(mapper)
+    await until("the device is served", lambda: _serves(rest, ["tank"]))
+    path = "/api/v1/devices/default/tank/properties/setpoint"
+    answer = await rest.ask("PUT", path, json={"value": 12.5})
+    assert answer.json()["value"] == 12.5
+    assert (await rest.get(path, live="true"))["value"] == 12.5
+    stage.write("other.yaml", tank("other"))
+    await until("the other one too", lambda: _serves(rest, ["other", "tank"]))
+    assert await mapper.stop() == 0
 
 
 STEPS = ("mapper", "model", "device")
