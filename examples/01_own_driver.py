@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from dmi.readings import Value
 from mapper_sdk.driver import Answer, Driver
-from mapper_sdk.lifecycle import run_process
+from mapper_sdk.mapper import run_mapper
 
 
 class Link(BaseModel):
@@ -46,4 +46,4 @@ class KettleDriver(Driver[Link, Visit]):
 if __name__ == "__main__":
     print("curl http://127.0.0.1:7777/api/v1/devices/default/kettle/properties/temperature")
     files = str(Path(__file__).with_name("kettle.yaml"))
-    sys.exit(run_process(KettleDriver, ["--devices", files, *sys.argv[1:]]))
+    sys.exit(run_mapper(KettleDriver, ["--devices", files, *sys.argv[1:]]))
