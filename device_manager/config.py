@@ -10,7 +10,7 @@ from typing import Final
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from device_manager.database import Synchronous
+from device_manager.storage.database import Synchronous
 from dmi.errors import ConfigError
 from dmi.logs import LogFormat, LogLevel
 from dmi.settings import add_setting_flags, load_settings

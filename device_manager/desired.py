@@ -3,8 +3,8 @@
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from dmi.checks import check_device, check_model
 from dmi.errors import ConflictError
+from dmi.manifests.checks import check_device, check_model
 from dmi.resources import Device, DeviceModel, Key, ModelProperty
 
 __all__ = ["Desired"]

@@ -8,7 +8,7 @@ from device_manager.desired import Desired
 from device_manager.known import Known
 from device_manager.planning import Plan
 from device_manager.records import Wish
-from device_manager.rows import Twin
+from device_manager.storage.rows import Twin
 from dmi.feed import Feed
 from dmi.resources import Device, DeviceModel, Key
 

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from functools import partial
 
-from device_manager import rows
 from device_manager.known import Known
 from device_manager.records import TwinReading
-from device_manager.rows import Statement
-from device_manager.store import Store, Write
+from device_manager.storage import rows
+from device_manager.storage.rows import Statement
+from device_manager.storage.store import Store, Write
 from dmi.clock import Clock
 from dmi.errors import UnavailableError
 from dmi.reports import DeviceState, Outcome

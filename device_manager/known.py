@@ -5,9 +5,10 @@ from dataclasses import replace
 from functools import partial
 from typing import Final
 
-from device_manager import events, rows
+from device_manager import events
 from device_manager.records import StateRecord, TwinReading, Wish
-from device_manager.rows import Statement, Twin
+from device_manager.storage import rows
+from device_manager.storage.rows import Statement, Twin
 from dmi.feed import Feed
 from dmi.readings import Reading
 from dmi.reports import DeviceState, Outcome

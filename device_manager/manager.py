@@ -13,9 +13,9 @@ import orjson
 from device_manager.api.app import create_app
 from device_manager.api.server import serve_http
 from device_manager.config import ManagerConfig, load_config, parse_options
-from device_manager.database import CorruptDatabaseError, quarantine
 from device_manager.dmi_service.server import serve
 from device_manager.node import Node
+from device_manager.storage.database import CorruptDatabaseError, quarantine
 from device_manager.upstreams.files import FilesUpstream
 from dmi.errors import ConfigError, ConflictError
 from dmi.lifecycle import Job, collect_garbage_rarely, run_until, stopped_by_signals

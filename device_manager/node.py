@@ -7,15 +7,14 @@ from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
-from device_manager import events, rows
-from device_manager.actual import Actual
+from device_manager import events
 from device_manager.changes import ChangeLog
-from device_manager.database import Synchronous
 from device_manager.desired import Desired
 from device_manager.enacting import Enactor
 from device_manager.intake import Intake, Streams
 from device_manager.known import UNKNOWN, Known
 from device_manager.planning import Planner
+from device_manager.reconciling.actual import Actual
 from device_manager.records import (
     Change,
     MapperRecord,
@@ -24,8 +23,10 @@ from device_manager.records import (
     TwinRecord,
     Wish,
 )
-from device_manager.rows import Contents, Twin
-from device_manager.store import Store, Write
+from device_manager.storage import rows
+from device_manager.storage.database import Synchronous
+from device_manager.storage.rows import Contents, Twin
+from device_manager.storage.store import Store, Write
 from device_manager.wishes import checked_value
 from dmi.clock import Clock, SystemClock
 from dmi.errors import NotFoundError

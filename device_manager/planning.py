@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from device_manager import rows
 from device_manager.changes import ChangeLog
 from device_manager.desired import Desired
 from device_manager.known import Known
 from device_manager.records import Change, ChangeKind, Wish
-from device_manager.rows import Statement, Twin
+from device_manager.storage import rows
+from device_manager.storage.rows import Statement, Twin
 from device_manager.wishes import was_refused_at_once, wish_of_text
 from dmi.reports import OutcomeStatus
 from dmi.resources import Device, DeviceModel, DeviceProperty, Key, ModelProperty

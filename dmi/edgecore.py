@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from dmi.floats import FLOAT32_LIMIT, float32_text, narrow, round_float32
-from dmi.mistakes import Fault, Path
+from dmi.manifests import Fault, YamlPath
+from dmi.manifests.wording import describe
 from dmi.resources import Device, DeviceModel, DeviceProperty
-from dmi.wording import describe
 
 __all__ = [
     "CALLS_BURST",
@@ -104,7 +104,7 @@ def device_faults(device: Device) -> list[Fault]:
     return faults + _rate_faults(device)
 
 
-def _property_faults(prop: DeviceProperty, path: Path) -> list[Fault]:
+def _property_faults(prop: DeviceProperty, path: YamlPath) -> list[Fault]:
     faults = _name_faults(prop.name, path)
     if prop.desired is not None and (problem := value_fault(prop.desired.value)):
         text = f"a twin with this value is dropped: {problem}"
@@ -119,7 +119,7 @@ def _property_faults(prop: DeviceProperty, path: Path) -> list[Fault]:
     return faults
 
 
-def _name_faults(name: str, path: Path) -> list[Fault]:
+def _name_faults(name: str, path: YamlPath) -> list[Fault]:
     problem = name_fault(name)
     if problem is None:
         return []
@@ -133,14 +133,14 @@ def model_faults(model: DeviceModel) -> list[Fault]:
         faults.append(Fault(("spec", "protocol"), "is missing: the model is sent to no mapper"))
     faults += _config_faults(model.spec.protocol_config_data, ("spec", "protocolConfigData"))
     for index, prop in enumerate(model.spec.properties):
-        path: Path = ("spec", "properties", index)
+        path: YamlPath = ("spec", "properties", index)
         faults += _name_faults(prop.name, path)
         if prop.visitors is not None:
             faults += _config_faults(prop.visitors.config_data, (*path, "visitors", "configData"))
     return faults
 
 
-def _config_faults(config: Mapping[str, object], path: Path) -> list[Fault]:
+def _config_faults(config: Mapping[str, object], path: YamlPath) -> list[Fault]:
     faults = []
     for key, value in config.items():
         place = (*path, key)
@@ -155,7 +155,7 @@ def _config_faults(config: Mapping[str, object], path: Path) -> list[Fault]:
     return faults
 
 
-def _number_faults(value: float, place: Path) -> list[Fault]:
+def _number_faults(value: float, place: YamlPath) -> list[Fault]:
     """Every number of configData becomes a 32-bit float on its way to the mapper."""
     if abs(value) >= FLOAT32_LIMIT:
         arrives = "infinity"

@@ -9,6 +9,10 @@ DmiError
 ├── AccessDeniedError    write to a ReadOnly property, refused login, missing permission
 ├── RefusedError         the device answered, and said no
 ├── UnsupportedError     the peer or the driver does not have this ability
+├── TooLargeError        a message or body is longer than is read
+├── MalformedError       a message or body is not in the form that it claims
+├── LostSessionError     the session is over: register again
+├── DriverBugError       a driver did what its contract does not allow
 └── UnavailableError     (retried) the other side cannot be reached now
     ├── DeadlineError    (retried) it was reached, but answered too late
     └── OverloadedError  (retried) it is there, but asks for fewer calls
@@ -28,10 +32,14 @@ __all__ = [
     "ConversionError",
     "DeadlineError",
     "DmiError",
+    "DriverBugError",
+    "LostSessionError",
+    "MalformedError",
     "NotFoundError",
     "OutOfRangeError",
     "OverloadedError",
     "RefusedError",
+    "TooLargeError",
     "UnavailableError",
     "UnsupportedError",
     "error_class",
@@ -122,6 +130,39 @@ class UnsupportedError(DmiError):
     http_status = 501
 
 
+class TooLargeError(DmiError):
+    """A message or body is longer than is read."""
+
+    reason = "too_large"
+    grpc_code = 8
+    http_status = 413
+
+
+class MalformedError(DmiError):
+    """A message or body is not in the form that it claims, or that is needed here."""
+
+    reason = "malformed"
+    grpc_code = 3
+    http_status = 400
+
+
+class LostSessionError(DmiError):
+    """The session is over or was never there: the mapper must register again.
+
+    UNAUTHENTICATED on the wire, a status that nothing else here uses.
+    """
+
+    reason = "lost_session"
+    grpc_code = 16
+    http_status = 401
+
+
+class DriverBugError(DmiError):
+    """A driver failed in a way that its contract does not allow."""
+
+    reason = "driver_bug"
+
+
 class UnavailableError(DmiError):
     """The other side cannot be reached now."""
 
@@ -160,6 +201,10 @@ _BY_REASON: Mapping[str, type[DmiError]] = MappingProxyType(
             AccessDeniedError,
             RefusedError,
             UnsupportedError,
+            TooLargeError,
+            MalformedError,
+            LostSessionError,
+            DriverBugError,
             UnavailableError,
             DeadlineError,
             OverloadedError,

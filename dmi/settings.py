@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from dmi.errors import ConfigError
-from dmi.wording import fault_of
+from dmi.manifests.wording import fault_of
 
 __all__ = ["add_setting_flags", "load_settings"]
 

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dmi.errors import ConfigError, NotFoundError
-from dmi.manifests import Manifest
-from dmi.mistakes import Fault
+from dmi.manifests import Fault, Manifest
 from dmi.problem import from_problem
 from dmi_cli.client import Client, Json, object_path
 from dmi_cli.exits import Exit

@@ -5,9 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from dmi.mistakes import Fault, Path
+from dmi.manifests import Fault, YamlPath
+from dmi.manifests.wording import closest, fault_of, field_names
 from dmi.resources import DataType, Device, DeviceModel, merge_defaults
-from dmi.wording import closest, fault_of, field_names
 from mapper_sdk.driver import Driver
 from mapper_sdk.scaling import Common, split_settings
 
@@ -25,13 +25,13 @@ def settings_faults(
         driver: The driver of the device's protocol.
     """
     spec = merge_defaults(device, model).spec
-    base: Path = ("spec", "protocol", "configData")
+    base: YamlPath = ("spec", "protocol", "configData")
     faults = list(_faults(driver.link_model, spec.protocol.config_data, base, ""))
     types = {prop.name: prop.type for prop in model.spec.properties}
     for index, prop in enumerate(spec.properties):
         if prop.name not in types:
             continue  # told already: there is no such property in the model
-        path: Path = ("spec", "properties", index, "visitors", "configData")
+        path: YamlPath = ("spec", "properties", index, "visitors", "configData")
         common, own = split_settings(prop.visitors.config_data, driver.visit_model)
         faults += _common_faults(common, path, types[prop.name])
         shared = field_names(Common, ())
@@ -39,7 +39,7 @@ def settings_faults(
     return faults
 
 
-def _common_faults(data: Mapping[str, object], base: Path, declared: DataType) -> list[Fault]:
+def _common_faults(data: Mapping[str, object], base: YamlPath, declared: DataType) -> list[Fault]:
     faults = list(_faults(Common, data, base, declared))
     if faults:
         return faults
@@ -51,7 +51,7 @@ def _common_faults(data: Mapping[str, object], base: Path, declared: DataType) -
 def _faults(
     model: type[BaseModel],
     data: Mapping[str, object],
-    base: Path,
+    base: YamlPath,
     declared: str,
     also: Sequence[str] = (),
 ) -> Iterable[Fault]:

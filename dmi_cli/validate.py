@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from dmi.checks import check_device
 from dmi.edgecore import device_faults, model_faults
 from dmi.errors import ConfigError
 from dmi.manifests import Manifest, Mistake
+from dmi.manifests.checks import check_device
 from dmi.resources import Device, DeviceModel, Key
 from dmi_cli.exits import Exit
 from dmi_cli.output import print_document, print_line

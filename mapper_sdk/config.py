@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic.alias_generators import to_camel
 
 from dmi.errors import ConfigError
-from dmi.wording import fault_of
+from dmi.manifests.wording import fault_of
 
 __all__ = [
     "ENVIRONMENT_PREFIX",

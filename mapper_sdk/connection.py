@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dmi.clock import Clock
-from dmi.errors import ConfigError, DmiError, UnavailableError
+from dmi.errors import ConfigError, DmiError, DriverBugError, UnavailableError
 from dmi.readings import Quality, Reading, Value
 from mapper_sdk.bus import Bus, Turn
 from mapper_sdk.collecting import Collection, Look
 from mapper_sdk.devices import Plan, Point
 from mapper_sdk.driver import Answer, Calling, Method, Subscribing
 from mapper_sdk.hub import Batch, Hub
-from mapper_sdk.intake import DriverBugError, guarded, take
+from mapper_sdk.intake import guarded, take
 from mapper_sdk.planning import AnyDriver, adopt, diff_plans
 from mapper_sdk.polling import Poller
 from mapper_sdk.twin import Wishes

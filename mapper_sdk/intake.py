@@ -5,13 +5,19 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar, TypeVarTuple
 
-from dmi.errors import ConversionError, DeadlineError, DmiError, UnavailableError
+from dmi.errors import (
+    ConversionError,
+    DeadlineError,
+    DmiError,
+    DriverBugError,
+    UnavailableError,
+)
 from dmi.readings import Quality, Reading
 from mapper_sdk.devices import Point
 from mapper_sdk.driver import Answer
 from mapper_sdk.hub import Batch
 
-__all__ = ["DriverBugError", "guarded", "take"]
+__all__ = ["guarded", "take"]
 
 log = logging.getLogger(__name__)
 
@@ -19,12 +25,6 @@ Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
 _PLAIN = frozenset({int, float, bool, str, bytes})
-
-
-class DriverBugError(DmiError):
-    """The driver failed in a way that its contract does not allow."""
-
-    reason = "driver_bug"
 
 
 async def guarded(

@@ -7,7 +7,8 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dmi.errors import ConfigError, ConversionError
-from dmi.mistakes import Fault, Path
+from dmi.manifests import Fault, YamlPath
+from dmi.manifests.wording import fault_of
 from dmi.resources import (
     AccessMode,
     DataType,
@@ -20,7 +21,6 @@ from dmi.resources import (
     merge_defaults,
 )
 from dmi.values import parse_bound
-from dmi.wording import fault_of
 from mapper_sdk.devices import Plan, Point, Unserved
 from mapper_sdk.driver import Driver
 from mapper_sdk.scaling import DEFAULTS, Common, split_settings
@@ -48,7 +48,7 @@ def build_plan(
             fault with its path, such as `spec.protocol.configData.port`.
     """
     merged = merge_defaults(device, model)
-    base: Path = ("spec", "protocol", "configData")
+    base: YamlPath = ("spec", "protocol", "configData")
     link = _read(driver_class.link_model, merged.spec.protocol.config_data, base)
     if isinstance(link, str):
         raise ConfigError(link, device=str(device.key))
@@ -56,7 +56,7 @@ def build_plan(
     points: dict[str, Point] = {}
     problems: dict[str, str] = {}
     for index, prop in enumerate(merged.spec.properties):
-        path: Path = ("spec", "properties", index)
+        path: YamlPath = ("spec", "properties", index)
         if prop.name in points:
             problem = f"property {prop.name!r} is there twice; the first one is served"
             problems[f"{prop.name}[{index}]"] = str(Fault(path, problem))
@@ -80,7 +80,7 @@ def build_plan(
 
 
 def _read(
-    model: type[Settings], data: Mapping[str, Any], base: Path, declared: str = ""
+    model: type[Settings], data: Mapping[str, Any], base: YamlPath, declared: str = ""
 ) -> Settings | str:
     """Give the settings, or what is wrong with them.
 
@@ -99,7 +99,7 @@ def _build_point(
     prop: DeviceProperty,
     declared: ModelProperty | None,
     driver_class: type[AnyDriver],
-    path: Path,
+    path: YamlPath,
 ) -> Point:
     point = Point(
         handle=handle,
@@ -128,10 +128,10 @@ def _resolve(
     prop: DeviceProperty,
     declared: ModelProperty,
     driver_class: type[AnyDriver],
-    path: Path,
+    path: YamlPath,
 ) -> str:
     """Fill in settings and bounds; give what is wrong, or nothing."""
-    base: Path = (*path, "visitors", "configData")
+    base: YamlPath = (*path, "visitors", "configData")
     common_data, own_data = split_settings(prop.visitors.config_data, driver_class.visit_model)
     common = _read(Common, common_data, base)
     if isinstance(common, str):

@@ -2,7 +2,7 @@
 
 import asyncio
 from http import HTTPStatus
-from typing import Any, ClassVar
+from typing import Any
 
 import orjson
 from fastapi import FastAPI
@@ -11,14 +11,12 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from dmi.errors import DmiError
+from dmi.errors import DmiError, MalformedError, TooLargeError
 from dmi.manifests import Manifest, Mistake, parse_manifests
 from dmi.problem import MEDIA_TYPE, to_problem
 
 __all__ = [
     "Json",
-    "NotJsonError",
-    "TooLargeError",
     "add_problem_handlers",
     "problem",
     "read_json",
@@ -34,22 +32,6 @@ class Json(Response):
     def render(self, content: object) -> bytes:
         """Encode."""
         return orjson.dumps(content)
-
-
-class TooLargeError(DmiError):
-    """The body is longer than is read."""
-
-    reason = "too_large"
-    grpc_code: ClassVar[int] = 8
-    http_status: ClassVar[int] = 413
-
-
-class NotJsonError(DmiError):
-    """The body is not what the client says or the route needs."""
-
-    reason = "not_json"
-    grpc_code: ClassVar[int] = 3
-    http_status: ClassVar[int] = 400
 
 
 async def read_body(request: Request, limit: int) -> bytes:
@@ -82,14 +64,14 @@ async def read_json(request: Request, limit: int) -> dict[str, Any]:
 
     Raises:
         TooLargeError: It is longer than `limit` bytes.
-        NotJsonError: It is anything else.
+        MalformedError: It is anything else.
     """
     try:
         found = orjson.loads(await read_body(request, limit))
     except orjson.JSONDecodeError as error:
-        raise NotJsonError(f"the body is not JSON: {error}") from None
+        raise MalformedError(f"the body is not JSON: {error}") from None
     if not isinstance(found, dict):
-        raise NotJsonError("the body must be a JSON object")
+        raise MalformedError("the body must be a JSON object")
     return found
 
 

@@ -10,8 +10,7 @@ from device_manager.api import schemas
 from device_manager.api.answers import Json, problem, read_manifests
 from device_manager.api.context import Api, TheApi
 from device_manager.api.objects import ORIGIN
-from dmi.manifests import Manifest, Mistake
-from dmi.mistakes import Fault
+from dmi.manifests import Fault, Manifest, Mistake
 from dmi.resources import Device, DeviceModel
 
 __all__ = ["router"]

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from device_manager.dmi_service.bindings import Bindings
 from device_manager.records import TwinReading
-from dmi.convert_batch import decode_batch
-from dmi.convert_v1 import outcome_from_v1, state_from_v1
+from dmi.convert.batch import decode_batch
+from dmi.convert.v1 import outcome_from_v1, state_from_v1
 from dmi.errors import ConfigError, ConversionError, OverloadedError
 from dmi.floats import FLOAT32_LIMIT
 from dmi.proto.v1 import api_pb2 as pb

@@ -6,30 +6,18 @@ import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from typing import ClassVar
 
 from device_manager.dmi_service.assignment import choose
 from device_manager.dmi_service.bell import Bell
 from device_manager.node import Node
 from device_manager.records import MapperRecord
 from dmi.clock import Clock, SystemClock
-from dmi.errors import DmiError
+from dmi.errors import LostSessionError
 from dmi.resources import Key
 
-__all__ = ["Leases", "LostSessionError", "Session"]
+__all__ = ["Leases", "Session"]
 
 log = logging.getLogger(__name__)
-
-
-class LostSessionError(DmiError):
-    """The session is over or was never there: the mapper must register again.
-
-    UNAUTHENTICATED on the wire, a status that nothing else here uses.
-    """
-
-    reason = "lost_session"
-    grpc_code: ClassVar[int] = 16
-    http_status: ClassVar[int] = 401
 
 
 class Session:

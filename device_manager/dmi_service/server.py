@@ -18,7 +18,7 @@ from device_manager.dmi_service.v1_devices import DeviceService
 from device_manager.dmi_service.v1beta1 import ManagerService
 from device_manager.dmi_service.v1beta1_calls import MapperCalls
 from device_manager.node import Node
-from device_manager.reconciler import Reconciler
+from device_manager.reconciling.reconciler import Reconciler
 from dmi.clock import Clock, SystemClock
 from dmi.proto.v1beta1 import api_pb2_grpc as v1beta1
 from dmi.unix_socket import bind, server_options

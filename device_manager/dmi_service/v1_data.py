@@ -11,7 +11,7 @@ from device_manager.dmi_service.streams import EOF, Context, Turns, expected
 from device_manager.node import Node
 from device_manager.records import TwinRecord
 from dmi.clock import Clock
-from dmi.convert_v1 import key_to_v1, microseconds, value_to_v1
+from dmi.convert.v1 import key_to_v1, microseconds, value_to_v1
 from dmi.errors import ConfigError, UnavailableError
 from dmi.proto.v1 import api_pb2 as pb
 from dmi.proto.v1 import api_pb2_grpc as rpc

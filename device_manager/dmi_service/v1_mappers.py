@@ -5,12 +5,12 @@ import logging
 from itertools import islice
 
 from device_manager.dmi_service.counters import Counters, count
-from device_manager.dmi_service.leases import Leases, LostSessionError, Session
+from device_manager.dmi_service.leases import Leases, Session
 from device_manager.dmi_service.streams import EOF, Context
 from device_manager.node import Node
 from device_manager.records import MapperRecord
-from dmi.convert_v1 import registration_from_v1, registration_to_v1
-from dmi.errors import ConfigError, UnavailableError
+from dmi.convert.v1 import registration_from_v1, registration_to_v1
+from dmi.errors import ConfigError, LostSessionError, UnavailableError
 from dmi.proto.v1 import api_pb2 as pb
 from dmi.proto.v1 import api_pb2_grpc as rpc
 from dmi.reports import Registration

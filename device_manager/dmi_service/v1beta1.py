@@ -13,11 +13,11 @@ from device_manager.dmi_service.counters import Counters, count
 from device_manager.dmi_service.limits import Limiter
 from device_manager.dmi_service.streams import Context
 from device_manager.node import Node
-from device_manager.reconciler import Inventory, Reconciler
+from device_manager.reconciling.reconciler import Inventory, Reconciler
 from device_manager.records import MapperRecord, TwinReading
 from dmi.clock import Clock
-from dmi.convert_v1beta1 import device_to_v1beta1, model_to_v1beta1
-from dmi.convert_v1beta1_reports import (
+from dmi.convert.v1beta1 import device_to_v1beta1, model_to_v1beta1
+from dmi.convert.v1beta1_reports import (
     ReportedTwin,
     reading_from_twin,
     registration_from_v1beta1,

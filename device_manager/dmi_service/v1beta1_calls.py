@@ -10,10 +10,10 @@ import grpc
 
 from device_manager.dmi_service.counters import Counters
 from device_manager.node import Node
-from device_manager.operations import Operation, Verb
+from device_manager.reconciling.operations import Operation, Verb
 from device_manager.records import MapperRecord
 from dmi.clock import Clock
-from dmi.convert_v1beta1 import device_to_v1beta1, model_to_v1beta1
+from dmi.convert.v1beta1 import device_to_v1beta1, model_to_v1beta1
 from dmi.errors import (
     ConversionError,
     DeadlineError,

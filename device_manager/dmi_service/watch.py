@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from device_manager.dmi_service.leases import Leases, Session
 from device_manager.node import Node
 from device_manager.records import Change, Wish
-from dmi.convert_v1 import desired_to_v1, device_to_v1, key_to_v1, model_to_v1
+from dmi.convert.v1 import desired_to_v1, device_to_v1, key_to_v1, model_to_v1
 from dmi.proto.v1 import api_pb2 as pb
 from dmi.reports import Desired, OutcomeStatus
 from dmi.resources import Key

@@ -11,8 +11,8 @@ from typing import Final
 
 import grpc
 
-from dmi.convert_batch import encode_batch
-from dmi.convert_v1 import registration_to_v1
+from dmi.convert.batch import encode_batch
+from dmi.convert.v1 import registration_to_v1
 from dmi.errors import DmiError, UnavailableError
 from dmi.proto.v1 import api_pb2 as pb
 from dmi.proto.v1 import api_pb2_grpc as rpc

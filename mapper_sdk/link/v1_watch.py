@@ -5,7 +5,7 @@ from typing import Final
 
 import grpc
 
-from dmi.convert_v1 import desired_from_v1, device_from_v1, key_from_v1, model_from_v1
+from dmi.convert.v1 import desired_from_v1, device_from_v1, key_from_v1, model_from_v1
 from dmi.errors import ConfigError, UnavailableError
 from dmi.proto.v1 import api_pb2 as pb
 from dmi.proto.v1 import api_pb2_grpc as rpc

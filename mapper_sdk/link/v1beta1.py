@@ -11,8 +11,8 @@ from typing import Final
 import grpc
 
 from dmi.clock import Clock, SystemClock
-from dmi.convert_v1beta1 import inventory_from_v1beta1
-from dmi.convert_v1beta1_reports import (
+from dmi.convert.v1beta1 import inventory_from_v1beta1
+from dmi.convert.v1beta1_reports import (
     registration_to_v1beta1,
     state_to_v1beta1,
     text_twin_to_v1beta1,

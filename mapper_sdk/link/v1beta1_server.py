@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import grpc
 
-from dmi.convert_v1beta1 import (
+from dmi.convert.v1beta1 import (
     device_from_v1beta1,
     device_to_v1beta1,
     key_from_v1beta1,

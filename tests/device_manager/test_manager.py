@@ -13,8 +13,8 @@ import pytest
 import yaml
 
 from device_manager.config import ManagerConfig
-from device_manager.database import open_database
 from device_manager.manager import main, run_manager
+from device_manager.storage.database import open_database
 from tests.device_manager.plants import PUMP, device, model
 
 

@@ -3,12 +3,12 @@ from dataclasses import replace
 
 import pytest
 
-from device_manager import rows
-from device_manager.database import open_database
 from device_manager.intake import Streams
 from device_manager.node import Node
 from device_manager.records import MapperRecord, StateRecord, TwinReading
-from device_manager.store import Store
+from device_manager.storage import rows
+from device_manager.storage.database import open_database
+from device_manager.storage.store import Store
 from dmi.clock import SystemClock
 from dmi.errors import (
     AccessDeniedError,

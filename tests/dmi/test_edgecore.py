@@ -14,7 +14,7 @@ from dmi.edgecore import (
     state_fault,
     value_fault,
 )
-from dmi.mistakes import path_text
+from dmi.manifests import path_text
 from dmi.resources import Device, DeviceModel
 
 

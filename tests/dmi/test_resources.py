@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from dmi.mistakes import Fault, path_text
+from dmi.manifests import Fault, path_text
 from dmi.resources import Device, DeviceModel, Key, merge_defaults
 
 

@@ -2,11 +2,11 @@ import asyncio
 
 import pytest
 
-from dmi.errors import DeadlineError, RefusedError, UnavailableError
+from dmi.errors import DeadlineError, DriverBugError, RefusedError, UnavailableError
 from dmi.readings import Quality, Reading
 from dmi.resources import AccessMode, DataType, Key
 from mapper_sdk.devices import Point, Unserved
-from mapper_sdk.intake import DriverBugError, guarded, take
+from mapper_sdk.intake import guarded, take
 
 
 def point(name, data_type=DataType.FLOAT):

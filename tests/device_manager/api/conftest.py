@@ -9,7 +9,7 @@ from device_manager.dmi_service.leases import Leases
 from device_manager.dmi_service.server import DmiServer
 from device_manager.dmi_service.v1_devices import DeviceService
 from device_manager.dmi_service.v1beta1_calls import MapperCalls
-from device_manager.reconciler import Reconciler
+from device_manager.reconciling.reconciler import Reconciler
 from device_manager.records import MapperRecord
 from dmi.clock import SystemClock
 

@@ -5,11 +5,11 @@ import pytest
 from device_manager.dmi_service.assignment import choose
 from device_manager.dmi_service.bell import Bell
 from device_manager.dmi_service.counters import Counters, count
-from device_manager.dmi_service.leases import Leases, LostSessionError
+from device_manager.dmi_service.leases import Leases
 from device_manager.dmi_service.limits import Limiter
 from device_manager.dmi_service.streams import Turns, expected
 from device_manager.records import MapperRecord
-from dmi.errors import ConfigError, ConflictError, OverloadedError
+from dmi.errors import ConfigError, ConflictError, LostSessionError, OverloadedError
 from dmi.resources import Key
 
 KEYS = [Key("default", f"device-{number}") for number in range(3000)]

@@ -5,8 +5,8 @@ import asyncio
 import grpc
 import pytest
 
-from dmi.convert_batch import decode_batch
-from dmi.convert_v1 import device_to_v1, key_to_v1, model_to_v1
+from dmi.convert.batch import decode_batch
+from dmi.convert.v1 import device_to_v1, key_to_v1, model_to_v1
 from dmi.proto.v1 import api_pb2 as pb
 from dmi.proto.v1 import api_pb2_grpc as rpc
 from dmi.resources import Key

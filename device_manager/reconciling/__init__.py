@@ -1,0 +1,1 @@
+"""Bringing mappers that are called (v1beta1) to what is wanted: keys, operations, retries."""

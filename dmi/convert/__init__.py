@@ -1,0 +1,1 @@
+"""Between protobuf messages and our own types; nothing else looks inside the messages."""

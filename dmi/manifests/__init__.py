@@ -1,0 +1,27 @@
+"""Device files: read strictly, each mistake worded with its file, line and YAML path."""
+
+from dmi.manifests.checks import check_alone, check_device, check_model
+from dmi.manifests.mistakes import Fault, ManifestError, Mistake, YamlPath, path_text
+from dmi.manifests.reading import (
+    Manifest,
+    load_manifests,
+    manifest_files,
+    parse_manifests,
+    read_manifests,
+)
+
+__all__ = [
+    "Fault",
+    "Manifest",
+    "ManifestError",
+    "Mistake",
+    "YamlPath",
+    "check_alone",
+    "check_device",
+    "check_model",
+    "load_manifests",
+    "manifest_files",
+    "parse_manifests",
+    "path_text",
+    "read_manifests",
+]
