@@ -1,0 +1,102 @@
+"""The radio behind one setting: BlueZ with an adapter, or a controller of our own by bumble.
+
+    async with open_radio("hci0") as radio:
+        scanner = BleakScanner(heard, backend=radio.scanner, **radio.kwargs)
+        client = BleakClient(device, backend=radio.client, **radio.kwargs)
+
+Whoever uses a radio calls bleak and nothing else; which radio it is shows only here.
+"""
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from bleak.backends.client import BaseBleakClient
+from bleak.backends.scanner import BaseBleakScanner
+
+from dmi.errors import ConfigError
+
+__all__ = ["RadioBackend", "is_bluez", "open_radio"]
+
+_ADAPTER = re.compile(r"hci\d+")
+_TRANSPORTS = frozenset(
+    {"tcp-client", "unix-client", "ws-client", "serial", "usb", "pyusb", "hci-socket"}
+)
+VIRTUAL = "virtual"
+"""Scheme of a radio that lives in this process; `mappers.ble.simulator` makes them."""
+
+
+@dataclass(frozen=True)
+class RadioBackend:
+    """A radio that is open, in the words of bleak.
+
+    Attributes:
+        name: The setting that it was opened by.
+        scanner: For the `backend=` of a BleakScanner; None is the platform's own.
+        client: For the `backend=` of a BleakClient; None is the platform's own.
+        kwargs: Further keywords that both of these classes need.
+        power_cycle: Switches the radio off and on, which drops all its links. Raises
+            UnavailableError if it does not come back, AccessDeniedError if we may not.
+        passkeys: Six-digit passkeys of devices that are paired by one, by address in capitals;
+            set it before `pair`. BlueZ asks the agent of the system instead.
+        lost: Set once the radio is gone for good (its process or dongle went away); it must
+            be opened again. Never set for BlueZ, which outlives its adapters.
+    """
+
+    name: str
+    scanner: type[BaseBleakScanner] | None
+    client: type[BaseBleakClient] | None
+    kwargs: Mapping[str, Any]
+    power_cycle: Callable[[], Awaitable[None]]
+    passkeys: MutableMapping[str, int] = field(default_factory=dict)
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def is_bluez(radio: str) -> bool:
+    """Whether a radio is an adapter of BlueZ, such as `hci0`."""
+    return _ADAPTER.fullmatch(radio) is not None
+
+
+@asynccontextmanager
+async def open_radio(radio: str) -> AsyncIterator[RadioBackend]:
+    """Open a radio for the length of a block.
+
+    Args:
+        radio: `hci0` and so on: an adapter of BlueZ. `tcp-client:HOST:PORT`,
+            `serial:/dev/ttyACM0,115200`, `usb:0` and the like: a controller that bumble
+            drives by HCI, past the operating system. `virtual:NAME`: the radio of a
+            simulator in this process.
+
+    Raises:
+        ConfigError: The text is none of these, or bumble is not installed.
+        UnavailableError: There is no such radio now.
+        AccessDeniedError: It is there, but we may not use it.
+    """
+    if is_bluez(radio):
+        from mappers.ble.radio.bluez import power_cycle  # D-Bus is there only with BlueZ
+
+        yield RadioBackend(
+            name=radio,
+            scanner=None,
+            client=None,
+            kwargs={"bluez": {"adapter": radio}},
+            power_cycle=lambda: power_cycle(radio),
+        )
+        return
+    scheme, _, rest = radio.partition(":")
+    if scheme not in _TRANSPORTS | {VIRTUAL} or not rest:
+        raise ConfigError(
+            f"{radio!r} is no radio: write an adapter such as hci0, or one of "
+            f"{', '.join(sorted(_TRANSPORTS))} or {VIRTUAL} with a colon and its address"
+        )
+    try:
+        from mappers.ble.radio.opening import open_host  # bumble is an extra
+    except ImportError as error:
+        raise ConfigError(
+            f"the radio {radio!r} needs bumble: pip install 'dmi-toolkit[ble-hci]' ({error})"
+        ) from error
+    async with open_host(radio) as backend:
+        yield backend
