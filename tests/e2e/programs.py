@@ -43,7 +43,7 @@ class Program:
         self.words = [str(word) for word in words]
         self.log = folder / f"{name}.log"
         self.ready = {}
-        self._said = folder / f"{name}.out"
+        self.output = folder / f"{name}.out"
         self._variables = variables
         self._process = None
 
@@ -63,7 +63,7 @@ class Program:
     def launch(self):
         """Start it, without waiting for it to be ready."""
         assert not self.running
-        with self._said.open("wb") as said, self.log.open("ab") as log:
+        with self.output.open("wb") as said, self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "dmi_cli", *self.words],
                 stdin=subprocess.DEVNULL,
@@ -81,7 +81,7 @@ class Program:
         return self.ready
 
     def _ready_line(self):
-        for line in self._said.read_text().splitlines(keepends=True):
+        for line in self.output.read_text().splitlines(keepends=True):
             if line.startswith("{") and line.endswith("\n"):
                 return json.loads(line)
         assert self.running, f"{self} has ended with {self._process.returncode}"
