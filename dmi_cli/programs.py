@@ -17,7 +17,9 @@ __all__ = ["BUILT_IN", "find_driver", "manager", "mapper", "simulate"]
 
 BUILT_IN: Final = {"modbus": "mappers.modbus.driver:ModbusDriver"}
 """Protocols whose drivers come with the toolkit."""
-_SIMULATORS: Final = {"modbus": "mappers.modbus.simulator"}
+_SIMULATORS: Final = {"modbus": "mappers.modbus.simulator", "ble": "mappers.ble.simulator"}
+_EXTRAS: Final = {"bumble": "ble-hci"}
+"""Libraries whose extra is not called like the protocol."""
 
 
 def manager(options: argparse.Namespace) -> int:
@@ -93,5 +95,8 @@ def _import(module: str, name: str) -> "ModuleType":
         missing = error.name or module
         if module == missing or module.startswith(f"{missing}."):
             raise NotFoundError(f"there is no Python module {missing}") from error
-        cure = f"pip install 'dmi-toolkit[{name}]'" if name in BUILT_IN else "install it first"
-        raise ConfigError(f"{name} needs the library {missing.split('.')[0]}: {cure}") from error
+        library = missing.split(".")[0]
+        extra = _EXTRAS.get(library, name)
+        ours = name in BUILT_IN or name in _SIMULATORS
+        cure = f"pip install 'dmi-toolkit[{extra}]'" if ours else "install it first"
+        raise ConfigError(f"{name} needs the library {library}: {cure}") from error

@@ -185,9 +185,9 @@ class AirController(Controller):
         for advertising in self.advertising_sets.values():
             advertising.stop()
         self.le_legacy_advertiser.stop()
-        self.air.remove_controller(self)
         sink = self.hci_sink
         self.hci_sink = None
+        self.air.remove_controller(self)
         if not self.terminated.done():
             self.terminated.set_result(None)
         lost = getattr(sink, "on_transport_lost", None)

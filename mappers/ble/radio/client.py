@@ -220,7 +220,7 @@ class BumbleClient(BaseBleakClient):
                 try:
                     return await answer
                 except att.ATT_Error as error:
-                    raise BleakGATTProtocolError(error.error_code) from error
+                    raise BleakGATTProtocolError(int(error.error_code)) from error
         except asyncio.CancelledError:
             # Bumble cancels what waits for a device that is gone. That is no wish to end
             # this task, and so must not look like one.

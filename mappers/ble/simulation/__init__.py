@@ -1,0 +1,1 @@
+"""Bluetooth LE devices that are not there: for the demo, the tests, and trying out."""
