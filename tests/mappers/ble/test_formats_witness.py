@@ -132,8 +132,7 @@ def test_ruuvi(seed, version):
         data += struct.pack(">6xHBH", (voltage - 1_600) << 5, 1, seed) + bytes(6)
     packet = Packet(ADDRESS, manufacturer_data={0x0499: data})
     theirs = seen_by(library.RuuvitagBluetoothDeviceData(), packet)
-    if version == 5:
-        theirs["voltage"] /= 1000
+    theirs["voltage"] /= 1000
     mine = ours(packet)
     for name in ("temperature", "humidity", "pressure", "voltage"):
         assert mine[name] == pytest.approx(theirs[name], abs=0.01)
