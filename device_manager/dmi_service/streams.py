@@ -1,4 +1,4 @@
-"""What streams need beyond the gRPC stubs: their end mark, taking turns, errors of task groups."""
+"""What streams need beyond the gRPC stubs: an end mark, turns, writing, errors of task groups."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -6,15 +6,35 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, TypeAlias
 
 import grpc
+from google.protobuf.message import Message
 
-from dmi.errors import ConflictError, DmiError
+from dmi.errors import ConflictError, DmiError, UnavailableError
 
-__all__ = ["EOF", "Context", "Turns", "expected"]
+__all__ = ["EOF", "Context", "Turns", "expected", "send"]
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 EOF: Final = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in grpc-stubs
 """What `Context.read` gives when the peer has no more to say."""
+
+
+NOTICED_S: Final = 1.0
+"""How long after a failed write the library takes at most to notice that a peer is gone."""
+
+
+async def send(context: Context, message: Message) -> None:
+    """Write one message to the peer.
+
+    Raises:
+        UnavailableError: It cannot be written, and nobody has ended the call.
+    """
+    try:
+        await context.write(message)
+    except grpc.aio.InternalError as error:
+        # The peer is gone. The library cancels the call as soon as it notices; an error
+        # that is quicker than that would be logged as if it were a bug of ours.
+        await asyncio.sleep(NOTICED_S)
+        raise UnavailableError("the peer is gone") from error
 
 
 def expected(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -7,7 +7,7 @@ from device_manager.dmi_service.batches import Batch, read_batch
 from device_manager.dmi_service.bindings import Bindings
 from device_manager.dmi_service.counters import Counters, count
 from device_manager.dmi_service.leases import Leases, Session
-from device_manager.dmi_service.streams import EOF, Context, Turns, expected
+from device_manager.dmi_service.streams import EOF, Context, Turns, expected, send
 from device_manager.node import Node
 from device_manager.records import TwinRecord
 from dmi.clock import Clock
@@ -125,7 +125,7 @@ class _ReportStream:
             DmiError: A message contradicts itself or is too big.
         """
         committed = self._service.committed(self._id)
-        await self._context.write(pb.ReportAck(sequence=committed))
+        await send(self._context, pb.ReportAck(sequence=committed))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._commit_all())
@@ -157,7 +157,7 @@ class _ReportStream:
                     batch.add(later)
             await self._service.commit(self._id, batch)
             ack = pb.ReportAck(sequence=batch.sequence, refused=batch.refused)
-            await self._context.write(ack)
+            await send(self._context, ack)
             if not more:
                 return
 

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from device_manager.dmi_service.leases import Leases, Session
-from device_manager.dmi_service.streams import Context, Turns
+from device_manager.dmi_service.streams import Context, Turns, send
 from device_manager.dmi_service.watch import View, Watcher
 from device_manager.node import Node
 from dmi.errors import ConfigError
@@ -56,7 +56,7 @@ class DeviceService(rpc.DeviceManagementServicer):
         while True:
             heard = bell.rung
             for event in events:
-                await context.write(event)
+                await send(context, event)
             await bell.wait(heard)
             events = watcher.changes()
 

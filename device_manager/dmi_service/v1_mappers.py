@@ -6,7 +6,7 @@ from itertools import islice
 
 from device_manager.dmi_service.counters import Counters, count
 from device_manager.dmi_service.leases import Leases, Session
-from device_manager.dmi_service.streams import EOF, Context
+from device_manager.dmi_service.streams import EOF, Context, send
 from device_manager.node import Node
 from device_manager.records import MapperRecord
 from dmi.convert.v1 import registration_from_v1, registration_to_v1
@@ -62,7 +62,7 @@ class MapperService(rpc.MapperManagementServicer):
             lease_ms=round(self._leases.seconds * 1000),
             epoch=self._node.epoch,
         )
-        await context.write(pb.MapperNotice(welcome=welcome))
+        await send(context, pb.MapperNotice(welcome=welcome))
         writing = asyncio.Lock()
         async with session.stream(), asyncio.TaskGroup() as group:
             farewell = group.create_task(self._say_goodbye(context, writing))
@@ -79,7 +79,7 @@ class MapperService(rpc.MapperManagementServicer):
                     return "its stream ended"
                 self._leases.touch(session, dict(islice(beat.gauges.items(), _MOST_GAUGES)))
                 async with writing:
-                    await context.write(pb.MapperNotice(beat=pb.Beat()))
+                    await send(context, pb.MapperNotice(beat=pb.Beat()))
         except TimeoutError:
             return _LATE
 
@@ -87,7 +87,7 @@ class MapperService(rpc.MapperManagementServicer):
         await self._leases.farewell.wait(0)
         async with writing:
             notice = pb.Goodbye(reason=self._leases.closing)
-            await context.write(pb.MapperNotice(goodbye=notice))
+            await send(context, pb.MapperNotice(goodbye=notice))
 
     async def ListMappers(
         self, request: pb.ListMappersRequest, _context: Context

@@ -273,3 +273,15 @@ async def test_everything_dies_and_everything_returns(stage):
     twin = await manager.twin("boiler", "setpoint")
     # A wish that was settled is not written again, although the device has lost its memory.
     assert (twin["desired"]["version"], twin["desired"]["status"]) == (wish["version"], "confirmed")
+
+
+async def test_a_mapper_killed_in_the_middle_of_its_reports(stage):
+    """Whatever the manager is about to say to it then: that is no bug, and is not logged as one."""
+    names = [f"tank-{n}" for n in range(50)]
+    stage.write("tank.yaml", TANK_MODEL, *(tank(name, cycle=10) for name in names))
+    _, manager = await stage.manager()
+    mapper = await stage.mapper()
+    for _ in range(4):
+        await fresh(manager, *names)
+        await mapper.restart()
+    await fresh(manager, *names)
