@@ -1,6 +1,5 @@
 """Settings of the device manager."""
 
-import argparse
 import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,8 @@ from pydantic.alias_generators import to_camel
 from device_manager.storage.database import Synchronous
 from dmi.errors import ConfigError
 from dmi.logs import LogFormat, LogLevel
-from dmi.settings import add_setting_flags, load_settings
+from dmi.settings import load_settings, settings_parser
+from dmi.unix_socket import MANAGER_SOCKET
 
 __all__ = ["ENVIRONMENT_PREFIX", "ManagerConfig", "Options", "load_config", "parse_options"]
 
@@ -31,11 +31,10 @@ class ManagerConfig(BaseModel):
     data_dir: Path = Field(
         default=Path("/var/lib/dmi"), description="Folder for the database; made when missing."
     )
-    socket: Path = Field(
-        default=Path("/run/dmi/dmi.sock"), description="Unix socket on which mappers call."
-    )
+    socket: Path = Field(default=MANAGER_SOCKET, description="Unix socket on which mappers call.")
     api: str = Field(
         default="127.0.0.1:10350",
+        title="HOST:PORT",
         description="Where the REST API listens: HOST:PORT, port 0 for a free one, or unix:/PATH.",
     )
     api_token_file: Path | None = Field(
@@ -122,16 +121,11 @@ def parse_options(argv: Sequence[str]) -> Options:
     Raises:
         SystemExit: With 0 after `--help`, with 2 for flags that do not exist.
     """
-    parser = argparse.ArgumentParser(
-        prog="dmi manager",
-        description="Run the device manager of this node until SIGTERM or SIGINT.",
-        epilog="Each setting can also stand in a YAML file (--config, names in camelCase) or in "
-        f"the environment ({ENVIRONMENT_PREFIX}LOG_LEVEL=debug). Flags win over the "
-        "environment, and that over the file.",
-    )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
-    parser.add_argument(
-        "--ready-json", action="store_true", help="print one JSON line when serving has begun"
+    parser = settings_parser(
+        "dmi manager",
+        "Run the device manager of this node until SIGTERM or SIGINT.",
+        ManagerConfig,
+        prefix=ENVIRONMENT_PREFIX,
     )
     parser.add_argument(
         "--quarantine-corrupt",
@@ -139,7 +133,6 @@ def parse_options(argv: Sequence[str]) -> Options:
         help="if the database is damaged, move it aside (never delete it) and start with an "
         "empty one",
     )
-    add_setting_flags(parser, ManagerConfig)
     found = vars(parser.parse_args(argv))
     return Options(
         config=found.pop("config"),

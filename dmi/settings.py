@@ -11,21 +11,47 @@ from pydantic import BaseModel, ValidationError
 from dmi.errors import ConfigError
 from dmi.manifests.wording import fault_of
 
-__all__ = ["add_setting_flags", "load_settings"]
+__all__ = ["load_settings", "settings_parser"]
 
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
-def add_setting_flags(parser: argparse.ArgumentParser, model: type[BaseModel]) -> None:
-    """Give every setting a flag: `data_dir` becomes `--data-dir`."""
+def settings_parser(
+    program: str, description: str, model: type[BaseModel], *, prefix: str
+) -> argparse.ArgumentParser:
+    """Make the parser of a program's command line, where every setting is a flag too.
+
+    Its namespace holds `config`, the YAML file; `ready_json`, whether to print one JSON line
+    on standard output when serving has begun; and each setting's text by field name, None
+    where it is not given.
+
+    Args:
+        program: How it is called, as `--help` shows it.
+        description: What it does.
+        model: The settings; `data_dir` becomes `--data-dir`, and a field's title is the
+            placeholder of its value in `--help`.
+        prefix: Of the settings' names in the environment, such as `DMI_MANAGER_`.
+    """
+    parser = argparse.ArgumentParser(
+        prog=program,
+        description=description,
+        epilog="Each setting can also stand in a YAML file (--config, names in camelCase) or in "
+        f"the environment ({prefix}LOG_LEVEL=debug). Flags win over the environment, and that "
+        "over the file.",
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
+    parser.add_argument(
+        "--ready-json", action="store_true", help="print one JSON line when serving has begun"
+    )
     for name, info in model.model_fields.items():
         default = "" if info.default in (None, "") else f" (default: {info.default})"
         parser.add_argument(
             _flag(name),
             dest=name,
-            metavar=name.rpartition("_")[2].upper(),
+            metavar=info.title or name.rpartition("_")[2].upper(),
             help=f"{info.description or ''}{default}".replace("%", "%%"),
         )
+    return parser
 
 
 def load_settings(

@@ -241,7 +241,7 @@ COMMANDS: Final = (
         _program,
         epilog="examples:\n"
         "  dmi mapper modbus --help\n"
-        "  dmi mapper modbus --manager-socket /run/dmi/dmi.sock\n"
+        "  dmi mapper modbus --manager-socket /etc/kubeedge/dmi.sock  # straight to EdgeCore\n"
         "  dmi mapper my_package.driver:MyDriver --devices ./devices",
         passes_after=1,
     ),

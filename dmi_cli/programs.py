@@ -37,7 +37,7 @@ def mapper(options: argparse.Namespace) -> int:
         NotFoundError: There is no such driver.
     """
     driver = find_driver(options.name)
-    from mapper_sdk.mapper import run_mapper
+    from mapper_sdk.program import run_mapper
 
     return run_mapper(driver, options.rest)
 

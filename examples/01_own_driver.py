@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from dmi.readings import Value
 from mapper_sdk.driver import Answer, Driver
-from mapper_sdk.mapper import run_mapper
+from mapper_sdk.program import run_mapper
 
 
 class Link(BaseModel):

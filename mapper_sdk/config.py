@@ -1,17 +1,16 @@
 """Settings of a mapper process: a YAML file, then the environment, then flags."""
 
-import argparse
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
+from typing import Final, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
-from dmi.errors import ConfigError
-from dmi.manifests.wording import fault_of
+from dmi.logs import LogFormat, LogLevel
+from dmi.settings import load_settings, settings_parser
+from dmi.unix_socket import EDGECORE_SOCKET, MANAGER_SOCKET
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
@@ -22,10 +21,8 @@ __all__ = [
     "split_address",
 ]
 
-ENVIRONMENT_PREFIX = "DMI_MAPPER_"
+ENVIRONMENT_PREFIX: Final = "DMI_MAPPER_"
 """`DMI_MAPPER_MANAGER_SOCKET` sets `managerSocket`, and so on."""
-
-_FLAG_KINDS: Mapping[str, str] = MappingProxyType({"rest": "HOST:PORT"})
 
 
 class MapperConfig(BaseModel):
@@ -50,8 +47,8 @@ class MapperConfig(BaseModel):
         "newest version that the socket answers.",
     )
     manager_socket: Path = Field(
-        default=Path("/etc/kubeedge/dmi.sock"),
-        description="Socket of the device manager or of EdgeCore.",
+        default=MANAGER_SOCKET,
+        description=f"Socket of the device manager; for EdgeCore give {EDGECORE_SOCKET}.",
     )
     socket: Path | None = Field(
         default=None,
@@ -68,6 +65,7 @@ class MapperConfig(BaseModel):
     )
     rest: str = Field(
         default="127.0.0.1:7777",
+        title="HOST:PORT",
         description="Where the REST API listens; port 0 takes a free one. `off` turns it off.",
     )
     rest_token_file: Path | None = Field(
@@ -75,14 +73,9 @@ class MapperConfig(BaseModel):
         description="File with the token that REST clients must show; needed to listen "
         "anywhere but on loopback.",
     )
-    state_dir: Path | None = Field(
-        default=None, description="Folder for what must survive a restart; none by default."
-    )
-    log_level: Literal["debug", "info", "warning", "error"] = Field(
-        default="info", description="Least severe lines that are logged."
-    )
-    log_format: Literal["text", "json"] = Field(
-        default="text", description="Form of log lines, on standard error."
+    log_level: LogLevel = Field(default="info", description="Least severe lines that are logged.")
+    log_format: LogFormat = Field(
+        default="text", description="Form of log lines, on standard error: text or json."
     )
     grace: float = Field(
         default=5.0, ge=0, description="Seconds to deliver what is left when told to stop."
@@ -108,16 +101,19 @@ def split_address(address: str) -> tuple[str, int]:
     return host.strip("[]"), int(port)
 
 
-class Options(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Options:
     """What the command line says.
 
     Attributes:
+        config: YAML file of settings.
         ready_json: Print one JSON line on standard output when serving has begun.
+        flags: Settings by field name.
     """
 
     config: Path | None
     ready_json: bool
-    given: dict[str, str]
+    flags: Mapping[str, str | None]
 
 
 def parse_options(argv: Sequence[str], protocol: str) -> Options:
@@ -126,68 +122,21 @@ def parse_options(argv: Sequence[str], protocol: str) -> Options:
     Raises:
         SystemExit: With 0 after `--help`, with 2 for flags that do not exist.
     """
-    parser = argparse.ArgumentParser(
-        prog=f"dmi mapper {protocol}",
-        description=f"Serve the {protocol} devices of this node.",
-        epilog=f"Each setting can also stand in a YAML file (--config) or in the environment "
-        f"({ENVIRONMENT_PREFIX}LOG_LEVEL=debug). Flags win over the environment, and that "
-        f"over the file.",
+    description = f"Serve the {protocol} devices of this node until SIGTERM or SIGINT."
+    parser = settings_parser(
+        f"dmi mapper {protocol}", description, MapperConfig, prefix=ENVIRONMENT_PREFIX
     )
-    parser.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
-    parser.add_argument(
-        "--ready-json", action="store_true", help="print one JSON line when serving has begun"
-    )
-    for name, info in MapperConfig.model_fields.items():
-        flag = "--" + name.replace("_", "-")
-        default = "" if info.default in (None, "") else f" (default: {info.default})"
-        text = f"{info.description}{default}".replace("%", "%%")
-        kind = _FLAG_KINDS.get(name, name.rpartition("_")[2].upper())
-        parser.add_argument(flag, dest=name, metavar=kind, help=text)
     found = vars(parser.parse_args(argv))
-    return Options(
-        config=found.pop("config"),
-        ready_json=found.pop("ready_json"),
-        given={name: value for name, value in found.items() if value is not None},
-    )
+    return Options(found.pop("config"), found.pop("ready_json"), found)
 
 
-def load_config(
-    file: Path | None, environment: Mapping[str, str], flags: Mapping[str, str]
-) -> MapperConfig:
+def load_config(options: Options, environment: Mapping[str, str]) -> MapperConfig:
     """Put the settings together; later sources win.
 
     Raises:
         ConfigError: A setting is unknown or wrong, or the file cannot be read; the text
             says where it was given.
     """
-    given: dict[str, Any] = {}
-    sources: dict[str, str] = {}
-    for name, value in _read_file(file).items() if file else ():
-        given[name] = value
-        sources[name] = str(file)
-    for name, info in MapperConfig.model_fields.items():
-        key = info.alias or name
-        variable = ENVIRONMENT_PREFIX + name.upper()
-        if variable in environment:
-            given[key], sources[key] = environment[variable], variable
-        if name in flags:
-            given[key], sources[key] = flags[name], "--" + name.replace("_", "-")
-    try:
-        return MapperConfig.model_validate(given)
-    except ValidationError as error:
-        faults = [fault_of(detail, MapperConfig) for detail in error.errors()]
-        raise ConfigError(
-            "; ".join(f"{sources.get(str(f.path[0]), 'settings')}: {f}" for f in faults)
-        ) from error
-
-
-def _read_file(file: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{file}: {error}") from error
-    if data is None:
-        return {}
-    if not isinstance(data, dict):
-        raise ConfigError(f"{file}: must be a block of settings")
-    return {str(name): value for name, value in data.items()}
+    return load_settings(
+        MapperConfig, options.config, environment, options.flags, prefix=ENVIRONMENT_PREFIX
+    )

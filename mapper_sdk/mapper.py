@@ -1,7 +1,7 @@
 """A whole mapper: link, device table, sessions, fan-out and REST around one driver class."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from random import Random
 from types import MappingProxyType
 
@@ -19,7 +19,7 @@ from mapper_sdk.polling import Poller
 from mapper_sdk.session import Session
 from mapper_sdk.table import DeviceTable
 
-__all__ = ["Listener", "Mapper", "run_mapper"]
+__all__ = ["Listener", "Mapper"]
 
 Listener = Callable[[Batch | DeviceState | Outcome], None]
 """Takes everything that happens, for instance to stream it to apps."""
@@ -182,19 +182,3 @@ class Mapper:
         self.link.report_outcome(outcome)
         for listen in self._listeners:
             listen(outcome)
-
-
-def run_mapper(driver_class: type[AnyDriver], argv: Sequence[str]) -> int:
-    """Run a mapper process with this driver until SIGTERM; give its exit code.
-
-    Args:
-        driver_class: Speaks the protocol.
-        argv: Flags, without the program's name; `--help` lists them.
-
-    Returns:
-        0 after an orderly end, 2 when a setting is wrong.
-    """
-    # Who embeds a `Mapper` needs neither the links nor the HTTP server.
-    from mapper_sdk.lifecycle import run_process
-
-    return run_process(driver_class, argv)

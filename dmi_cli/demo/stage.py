@@ -51,7 +51,7 @@ class Stage:
             "mapper",
             [
                 *("mapper", protocol, "--ready-json", "--manager-socket", str(sock)),
-                *("--rest", f"127.0.0.1:{_free_port()}", "--state-dir", str(scratch / "mapper")),
+                *("--rest", f"127.0.0.1:{_free_port()}"),
             ],
         )
         self._node.mapper_url = mapper["rest"]

@@ -2,7 +2,7 @@
 
 import sys
 
-from mapper_sdk.mapper import run_mapper
+from mapper_sdk.program import run_mapper
 from mappers.modbus.driver import ModbusDriver
 
 

@@ -26,7 +26,7 @@ def passed(monkeypatch):
         return 7
 
     module_named(monkeypatch, "device_manager.__main__", main=lambda argv: program("manager", argv))
-    module_named(monkeypatch, "mapper_sdk.mapper", run_mapper=program)
+    module_named(monkeypatch, "mapper_sdk.program", run_mapper=program)
     module_named(
         monkeypatch, "mappers.modbus.simulator", main=lambda argv: program("simulator", argv)
     )

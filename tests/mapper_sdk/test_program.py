@@ -27,7 +27,7 @@ spec:
   - {name: t, visitors: {protocolName: virtual, configData: {initial: 3}}}
 """
 PROGRAM = (
-    "import sys; from mapper_sdk.mapper import run_mapper;"
+    "import sys; from mapper_sdk.program import run_mapper;"
     "from mapper_sdk.virtual import VirtualDriver;"
     "sys.exit(run_mapper(VirtualDriver, sys.argv[1:]))"
 )

@@ -5,35 +5,39 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import orjson
 
 from dmi.clock import SystemClock
 from dmi.errors import ConfigError
 from dmi.lifecycle import Job, collect_garbage_rarely, run_until, stopped_by_signals
+from dmi.logs import set_up_logging
 from mapper_sdk.config import MapperConfig, load_config, parse_options
 from mapper_sdk.link.connect import make_link
 from mapper_sdk.mapper import Mapper
 from mapper_sdk.planning import AnyDriver
 
-__all__ = ["run_process"]
+__all__ = ["run_mapper"]
 
 log = logging.getLogger(__name__)
 
 _WRONG_SETTINGS = 2
 
 
-def run_process(driver_class: type[AnyDriver], argv: Sequence[str]) -> int:
-    """Run until SIGTERM or SIGINT; give the exit code.
+def run_mapper(driver_class: type[AnyDriver], argv: Sequence[str]) -> int:
+    """Run a mapper process with this driver until SIGTERM or SIGINT; give its exit code.
+
+    Args:
+        driver_class: Speaks the protocol.
+        argv: Flags, without the program's name; `--help` lists them.
 
     Returns:
         0 after an orderly end; 2 when a setting is wrong, which standard error explains.
     """
     options = parse_options(argv, driver_class.protocol_name)
     try:
-        config = load_config(options.config, os.environ, options.given)
-        _set_up_logging(config)
+        config = load_config(options, os.environ)
+        set_up_logging(config.log_level, config.log_format)
         collect_garbage_rarely()
         asyncio.run(_serve(driver_class, config, say_ready=options.ready_json))
     except ConfigError as error:
@@ -79,29 +83,3 @@ def _texts(group: BaseExceptionGroup[ConfigError]) -> list[str]:
     for error in group.exceptions:
         texts += _texts(error) if isinstance(error, BaseExceptionGroup) else [str(error)]
     return texts
-
-
-class _JsonLines(logging.Formatter):
-    """One JSON object a line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "message": record.getMessage(),
-        }
-        if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return orjson.dumps(line).decode()
-
-
-def _set_up_logging(config: MapperConfig) -> None:
-    handler = logging.StreamHandler(sys.stderr)
-    if config.log_format == "json":
-        handler.setFormatter(_JsonLines())
-    else:
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(level=config.log_level.upper(), handlers=[handler], force=True)
-    # One line per connection and shutdown says nothing about devices.
-    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
