@@ -22,9 +22,7 @@ from dmi.errors import ConfigError
 __all__ = ["RadioBackend", "is_bluez", "open_radio"]
 
 _ADAPTER = re.compile(r"hci\d+")
-_TRANSPORTS = frozenset(
-    {"tcp-client", "unix-client", "ws-client", "serial", "usb", "pyusb", "hci-socket"}
-)
+_TRANSPORTS = frozenset({"tcp-client", "unix-client", "ws-client", "serial", "usb"})
 VIRTUAL = "virtual"
 """Scheme of a radio that lives in this process; `mappers.ble.simulator` makes them."""
 

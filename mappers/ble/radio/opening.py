@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from bumble.core import BaseBumbleError
 from bumble.transport import open_transport
-from bumble.transport.common import TransportSink, TransportSource
+from bumble.transport.common import Transport, TransportSink, TransportSource
 
 from dmi.errors import AccessDeniedError, ConfigError, UnavailableError
 from mappers.ble.radio import VIRTUAL, RadioBackend
@@ -50,7 +50,7 @@ async def _controller(radio: str, stack: AsyncExitStack) -> tuple[TransportSourc
         return controller, controller
     try:
         async with asyncio.timeout(_OPEN_SECONDS):
-            transport = await open_transport(radio)
+            transport = await (_open_usb(radio) if scheme == "usb" else open_transport(radio))
     except TimeoutError:
         raise UnavailableError(f"{radio} does not open in {_OPEN_SECONDS:.0f} s") from None
     except PermissionError as error:
@@ -61,3 +61,22 @@ async def _controller(radio: str, stack: AsyncExitStack) -> tuple[TransportSourc
         raise UnavailableError(f"{radio}: {error}") from error
     stack.push_async_callback(transport.close)
     return transport.source, transport.sink
+
+
+async def _open_usb(radio: str) -> Transport:
+    """Open a dongle; libusb has errors of its own.
+
+    Raises:
+        PermissionError: We may not use it.
+        OSError: It is not there, or there is no USB.
+    """
+    import usb1  # type: ignore[import-untyped]  # theirs; it loads libusb
+
+    try:
+        return await open_transport(radio)
+    except usb1.USBErrorAccess as error:
+        raise PermissionError(
+            f"{error}: let this user use the dongle, by a udev rule for example"
+        ) from error
+    except usb1.USBError as error:
+        raise OSError(str(error)) from error

@@ -64,6 +64,7 @@ class Peripheral(ABC):
         address: A static random address.
         reads: Values read from it so far.
         writes: Values written to it so far.
+        controller: Its own while it is there.
     """
 
     services_listed: Sequence[str] = ()
@@ -75,7 +76,7 @@ class Peripheral(ABC):
         self.writes = 0
         self._faults = faults
         self._air: Air | None = None
-        self._controller: AirController | None = None
+        self.controller: AirController | None = None
         self._device: Device | None = None
         self._pushed: list[Push] = []
 
@@ -86,7 +87,7 @@ class Peripheral(ABC):
     async def appear(self, air: Air) -> None:
         """Advertise, and take connections, one at a time."""
         self._air = air
-        self._controller = controller = AirController(self.name, air)
+        self.controller = controller = AirController(self.name, air)
         self._device = device = Device(
             address=hci.Address(self.address),
             config=DeviceConfiguration(name=self.name),
@@ -105,9 +106,9 @@ class Peripheral(ABC):
 
     def vanish(self) -> None:
         """Lose power: links end, nothing is heard any more."""
-        if self._controller is not None:
-            self._controller.leave()
-        self._controller = self._device = None
+        if self.controller is not None:
+            self.controller.leave()
+        self.controller = self._device = None
 
     def drop(self) -> None:
         """End its links; it can be connected again at once."""
@@ -165,7 +166,9 @@ class Peripheral(ABC):
             if connection is not None:
                 self.reads += 1
                 await self._meet_faults()
-            return b"" if get is None else get()
+            if get is None:
+                raise att.ATT_Error(att.ErrorCode.READ_NOT_PERMITTED)
+            return get()
 
         return read
 
@@ -173,9 +176,10 @@ class Peripheral(ABC):
         async def write(_: Connection, value: bytes) -> None:
             self.writes += 1
             await self._meet_faults()
+            if put is None:
+                raise att.ATT_Error(att.ErrorCode.WRITE_NOT_PERMITTED)
             try:
-                if put is not None:
-                    put(value)
+                put(value)
             except (ValueError, struct.error):
                 raise att.ATT_Error(att.ErrorCode.VALUE_NOT_ALLOWED) from None
 

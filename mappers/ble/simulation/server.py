@@ -76,6 +76,7 @@ class BleSimulator:
         self._interval = interval
         self._air = Air(f"simulator-{secrets.token_hex(4)}")
         self._began = time.monotonic()
+        self._sources: set[_TcpSource] = set()
         self._timers: list[asyncio.TimerHandle] = []
         self._stack: AsyncExitStack | None = None
 
@@ -102,11 +103,17 @@ class BleSimulator:
         """Let a device be heard at another strength, in dBm."""
         self._air.voice(hci.Address(address)).rssi = rssi
 
+    def set_scan_response(self, address: str, data: bytes) -> None:
+        """Let a device that takes connections answer an active scan."""
+        self._air.voice(hci.Address(address)).scan_response = data
+
     def lose_radio(self) -> None:
         """Take the controllers of all centrals away, as if a dongle were pulled out."""
-        own = {p.address for p in self.peripherals}
+        for source in list(self._sources):
+            source.hang_up()
+        own = {peripheral.controller for peripheral in self.peripherals}
         for controller in list(self._air.controllers):
-            if isinstance(controller, AirController) and str(controller.random_address) not in own:
+            if isinstance(controller, AirController) and controller not in own:
                 controller.leave()
 
     async def __aenter__(self) -> Self:
@@ -158,10 +165,9 @@ class BleSimulator:
     async def _serving(self) -> AsyncIterator[None]:
         """Give everybody who connects by TCP a controller of their own."""
         loop = asyncio.get_running_loop()
-        sources: set[_TcpSource] = set()
         try:
             server = await loop.create_server(
-                lambda: _TcpSource(self._air, sources), self._host, self.port
+                lambda: _TcpSource(self._air, self._sources), self._host, self.port
             )
         except OSError as error:
             raise UnavailableError(f"cannot listen on {self._host}:{self.port}: {error}") from error
@@ -170,7 +176,7 @@ class BleSimulator:
             yield
         finally:
             server.close()
-            for source in list(sources):
+            for source in list(self._sources):
                 source.hang_up()
             await server.wait_closed()
 
