@@ -1,4 +1,4 @@
-"""What streams need beyond the gRPC stubs: an end mark, turns, writing, errors of task groups."""
+"""What streams need beyond the gRPC stubs: reading and writing that may fail, turns, their end."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -10,7 +10,7 @@ from google.protobuf.message import Message
 
 from dmi.errors import ConflictError, DmiError, UnavailableError
 
-__all__ = ["EOF", "Context", "Turns", "expected", "send"]
+__all__ = ["EOF", "Context", "Turns", "expected", "receive", "send"]
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -19,7 +19,7 @@ EOF: Final = grpc.aio.EOF  # type: ignore[attr-defined]  # missing in grpc-stubs
 
 
 NOTICED_S: Final = 1.0
-"""How long after a failed write the library takes at most to notice that a peer is gone."""
+"""How long the library takes at most to end a call that it cannot go on with."""
 
 
 async def send(context: Context, message: Message) -> None:
@@ -30,11 +30,32 @@ async def send(context: Context, message: Message) -> None:
     """
     try:
         await context.write(message)
-    except grpc.aio.InternalError as error:
-        # The peer is gone. The library cancels the call as soon as it notices; an error
-        # that is quicker than that would be logged as if it were a bug of ours.
-        await asyncio.sleep(NOTICED_S)
-        raise UnavailableError("the peer is gone") from error
+    except grpc.aio.BaseError as error:
+        raise await _over(error) from error
+
+
+async def receive(context: Context) -> Any:  # noqa: ANN401 - as the library gives it
+    """Wait for the next message of the peer, or `EOF`.
+
+    Raises:
+        UnavailableError: Nothing can be read any more, and nobody has ended the call.
+    """
+    try:
+        return await context.read()
+    except grpc.aio.BaseError as error:
+        raise await _over(error) from error
+
+
+async def _over(error: grpc.aio.BaseError) -> Exception:
+    """What to raise when the library cannot go on with a call.
+
+    The peer is gone, or our server has stopped. The library ends the call as soon as it
+    notices; an error that is quicker than that would be logged as if it were a bug of ours.
+    """
+    if isinstance(error, grpc.aio.UsageError):
+        return error
+    await asyncio.sleep(NOTICED_S)
+    return UnavailableError("the call is over")
 
 
 def expected(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -7,7 +7,7 @@ from device_manager.dmi_service.batches import Batch, read_batch
 from device_manager.dmi_service.bindings import Bindings
 from device_manager.dmi_service.counters import Counters, count
 from device_manager.dmi_service.leases import Leases, Session
-from device_manager.dmi_service.streams import EOF, Context, Turns, expected, send
+from device_manager.dmi_service.streams import EOF, Context, Turns, expected, receive, send
 from device_manager.node import Node
 from device_manager.records import TwinRecord
 from dmi.clock import Clock
@@ -135,7 +135,7 @@ class _ReportStream:
 
     async def _read_all(self, committed: int) -> None:
         last = 0
-        while (message := await self._context.read()) is not EOF:
+        while (message := await receive(self._context)) is not EOF:
             if message.sequence == 0 or (last and message.sequence != last + 1):
                 raise ConfigError(f"sequence {message.sequence} came after {last}")
             last = message.sequence
@@ -163,7 +163,7 @@ class _ReportStream:
 
 
 async def _opening(context: Context) -> pb.Opening:
-    first = await context.read()
+    first = await receive(context)
     if first is EOF or not first.HasField("opening"):
         raise ConfigError("the first message must carry an opening")
     opening: pb.Opening = first.opening

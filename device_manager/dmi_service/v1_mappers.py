@@ -6,7 +6,7 @@ from itertools import islice
 
 from device_manager.dmi_service.counters import Counters, count
 from device_manager.dmi_service.leases import Leases, Session
-from device_manager.dmi_service.streams import EOF, Context, send
+from device_manager.dmi_service.streams import EOF, Context, receive, send
 from device_manager.node import Node
 from device_manager.records import MapperRecord
 from dmi.convert.v1 import registration_from_v1, registration_to_v1
@@ -37,7 +37,7 @@ class MapperService(rpc.MapperManagementServicer):
     async def Register(self, _requests: object, context: Context) -> None:
         """Hold one mapper's lease for as long as its stream and its beats last."""
         async with grpc_errors(context):
-            first = await context.read()
+            first = await receive(context)
             if first is EOF or not first.HasField("registration"):
                 raise ConfigError("the first message must carry a registration")
             session = self._leases.open(_record(first.registration))
@@ -74,7 +74,7 @@ class MapperService(rpc.MapperManagementServicer):
         try:
             while True:
                 async with asyncio.timeout(self._leases.seconds):
-                    beat = await context.read()
+                    beat = await receive(context)
                 if beat is EOF:
                     return "its stream ended"
                 self._leases.touch(session, dict(islice(beat.gauges.items(), _MOST_GAUGES)))
