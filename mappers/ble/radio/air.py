@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from bumble import hci, ll
 from bumble.controller import Connection, Controller
 from bumble.core import PhysicalTransport
+from bumble.host import Host
 from bumble.link import LocalLink
 from bumble.transport.common import TransportSink, TransportSource
 
@@ -124,9 +125,11 @@ class Air(LocalLink):
 
     def remove_controller(self, controller: Controller) -> None:
         """Forget a controller; links to it end as if it had lost power."""
-        for connection in list(controller.le_connections.values()):
-            self.drop(connection.self_address)
+        own = list(controller.le_connections.values())
+        controller.le_connections.clear()
         self.controllers.discard(controller)
+        for connection in own:
+            self.drop(connection.self_address)
         self._owners = {a: c for a, c in self._owners.items() if c is not controller}
 
     def send_acl_data(
@@ -185,14 +188,15 @@ class AirController(Controller):
         for advertising in self.advertising_sets.values():
             advertising.stop()
         self.le_legacy_advertiser.stop()
-        sink = self.hci_sink
-        self.hci_sink = None
         self.air.remove_controller(self)
         if not self.terminated.done():
             self.terminated.set_result(None)
-        lost = getattr(sink, "on_transport_lost", None)
-        if lost is not None:
-            lost()
+        if isinstance(self.hci_sink, Host):
+            try:
+                self.hci_sink.on_transport_lost()  # type: ignore[no-untyped-call]  # theirs
+            except asyncio.InvalidStateError:
+                # The answer to its latest command came in this very moment.
+                self.hci_sink.emit("flush")
 
     def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
         """Tell the host, by the enhanced completion event if it wants that one."""
