@@ -236,7 +236,7 @@ COMMANDS: Final = (
     ),
     Command(
         "mapper",
-        "run a mapper: modbus, or a driver of your own",
+        "run a mapper: modbus, opcua, or a driver of your own",
         "dmi_cli.programs:mapper",
         _program,
         epilog="examples:\n"
@@ -247,7 +247,7 @@ COMMANDS: Final = (
     ),
     Command(
         "simulate",
-        "run a simulated device: modbus",
+        "run a simulated device: modbus, opcua",
         "dmi_cli.programs:simulate",
         _program,
         epilog="example:\n  dmi simulate modbus --help",

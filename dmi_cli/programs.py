@@ -15,9 +15,16 @@ if TYPE_CHECKING:
 
 __all__ = ["BUILT_IN", "find_driver", "manager", "mapper", "simulate"]
 
-BUILT_IN: Final = {"modbus": "mappers.modbus.driver:ModbusDriver"}
+BUILT_IN: Final = {
+    "modbus": "mappers.modbus.driver:ModbusDriver",
+    "opcua": "mappers.opcua.driver:OpcuaDriver",
+}
 """Protocols whose drivers come with the toolkit."""
-_SIMULATORS: Final = {"modbus": "mappers.modbus.simulator", "ble": "mappers.ble.simulator"}
+_SIMULATORS: Final = {
+    "modbus": "mappers.modbus.simulator",
+    "opcua": "mappers.opcua.simulator",
+    "ble": "mappers.ble.simulator",
+}
 _EXTRAS: Final = {"bumble": "ble-hci"}
 """Libraries whose extra is not called like the protocol."""
 

@@ -1,6 +1,7 @@
 """The driver contract: what a protocol must supply, and the abilities it may add."""
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Generic, TypeVar
@@ -52,6 +53,9 @@ class Driver(ABC, Generic[Link, Visit]):
         patience: Seconds that one call may take, retries inside the driver included;
             then it is cancelled and the connection counts as lost. May be set by
             `__init__` for a device that is slow by design.
+        longest_wait: Most seconds between two attempts to reach a device that is away.
+        tally: How often something noteworthy happened, by name, over all devices of the
+            class; `/metrics` shows it.
     """
 
     protocol_name: ClassVar[str]
@@ -59,6 +63,12 @@ class Driver(ABC, Generic[Link, Visit]):
     visit_model: ClassVar[type[BaseModel]]
     bus: Bus
     patience: float = 10.0
+    longest_wait: ClassVar[float] = 60.0
+    tally: ClassVar[Counter[str]] = Counter()
+
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
+        cls.tally = Counter()
 
     def __init__(self, link: Link) -> None:
         self.link = link

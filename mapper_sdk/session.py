@@ -62,7 +62,8 @@ class Session:
         self.closed = asyncio.Event()
         self._around = around
         self._buses = buses
-        self._backoff = Backoff(rng)
+        self._backoff = Backoff(rng, longest=around.driver_class.longest_wait)
+        self._slow_backoff = Backoff(rng)
         self._report_state = report_state
         self._wishes = Wishes(plan.key, report_outcome, around.clock)
         self._connection: Connection | None = None
@@ -239,7 +240,7 @@ class Session:
 
     def _lost(self, error: DmiError) -> float:
         """Note why the device is not served, and give the wait until the next try."""
-        state, wait = "unhealthy", self._backoff.longest()
+        state, wait = "unhealthy", self._slow_backoff.longest()
         if error.retryable:
             state, wait = "offline", self._backoff.next()
         elif isinstance(error, _HOPELESS):

@@ -50,6 +50,12 @@ class Metrics:
         for reason, count in mapper.link.dropped.items():
             dropped.add_metric([reason], count)
         yield dropped
+        events = CounterMetricFamily(
+            "dmi_mapper_driver_events", "What the driver has counted.", labels=["event"]
+        )
+        for name, count in sorted(mapper.driver_class.tally.items()):
+            events.add_metric([name], count)
+        yield events
         yield from self._ticks()
         yield from self._devices()
 

@@ -1,0 +1,1 @@
+"""Mapper for OPC UA servers."""

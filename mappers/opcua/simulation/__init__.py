@@ -1,0 +1,1 @@
+"""The simulated plant behind `dmi simulate opcua`."""
