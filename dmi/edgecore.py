@@ -10,8 +10,8 @@ from typing import Final
 
 from dmi.floats import FLOAT32_LIMIT, float32_text, narrow, round_float32
 from dmi.manifests import Fault, YamlPath
-from dmi.manifests.wording import describe
 from dmi.resources import Device, DeviceModel, DeviceProperty
+from dmi.wording import describe
 
 __all__ = [
     "CALLS_BURST",

@@ -2,11 +2,15 @@
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Final
 
 from dmi.readings import Value
 from dmi.resources import Key
 
-__all__ = ["Desired", "DeviceState", "Outcome", "OutcomeStatus", "Registration"]
+__all__ = ["STATES", "Desired", "DeviceState", "Outcome", "OutcomeStatus", "Registration"]
+
+STATES: Final = ("online", "offline", "unhealthy", "unknown")
+"""What a device can be, in KubeEdge's words."""
 
 
 class OutcomeStatus(IntEnum):
@@ -54,7 +58,7 @@ class Outcome:
 class DeviceState:
     """Whether a device answers; `since` in seconds since 1970-01-01 UTC.
 
-    `state` is one of online, offline, unhealthy, unknown (KubeEdge's words).
+    `state` is one of `STATES`.
     """
 
     device: Key

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from dmi.errors import ConfigError
-from dmi.manifests.wording import fault_of
+from dmi.wording import fault_of
 
 __all__ = ["load_settings", "settings_parser"]
 
@@ -100,6 +99,9 @@ def _first(path: tuple[str | int, ...]) -> str | int:
 
 
 def _read_file(file: Path) -> dict[str, Any]:
+    # Most programs have no file, and do not pay for reading one.
+    import yaml
+
     try:
         data = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:

@@ -6,8 +6,8 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from dmi.manifests import Fault, YamlPath
-from dmi.manifests.wording import closest, fault_of, field_names
 from dmi.resources import DataType, Device, DeviceModel, merge_defaults
+from dmi.wording import closest, fault_of, field_names
 from mapper_sdk.driver import Driver
 from mapper_sdk.scaling import Common, split_settings
 

@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from dmi.errors import ConfigError, ConversionError
-from dmi.manifests import Fault, YamlPath
-from dmi.manifests.wording import fault_of
+from dmi.mistakes import Fault, YamlPath
 from dmi.resources import (
     AccessMode,
     DataType,
@@ -21,6 +20,7 @@ from dmi.resources import (
     merge_defaults,
 )
 from dmi.values import parse_bound
+from dmi.wording import fault_of
 from mapper_sdk.devices import Plan, Point, Unserved
 from mapper_sdk.driver import Driver
 from mapper_sdk.scaling import DEFAULTS, Common, split_settings

@@ -8,7 +8,7 @@ from dmi.convert.resource_json import device_json, model_json, resource_from_jso
 from dmi.errors import ConfigError, ConversionError
 from dmi.proto.v1 import api_pb2 as pb
 from dmi.readings import Value
-from dmi.reports import Desired, DeviceState, Outcome, OutcomeStatus, Registration
+from dmi.reports import STATES, Desired, DeviceState, Outcome, OutcomeStatus, Registration
 from dmi.resources import Device, DeviceModel, Key
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
 ]
 
 _MICRO = 1_000_000
-_STATES = frozenset({"online", "offline", "unhealthy", "unknown"})
 
 
 def microseconds(time: float) -> int:
@@ -224,9 +223,9 @@ def state_from_v1(message: pb.DeviceState) -> DeviceState:
         ConfigError: The device is missing, or the state is not one of KubeEdge's words.
     """
     device = key_from_v1(message.device)
-    if message.state not in _STATES:
+    if message.state not in STATES:
         raise ConfigError(
-            f"state {message.state!r} is not one of {', '.join(sorted(_STATES))}",
+            f"state {message.state!r} is not one of {', '.join(STATES)}",
             device=str(device),
         )
     return DeviceState(

@@ -1,7 +1,6 @@
 """Device files: read strictly, each mistake worded with its file, line and YAML path."""
 
 from dmi.manifests.checks import check_alone, check_device, check_model
-from dmi.manifests.mistakes import Fault, ManifestError, Mistake, YamlPath, path_text
 from dmi.manifests.reading import (
     Manifest,
     load_manifests,
@@ -9,6 +8,7 @@ from dmi.manifests.reading import (
     parse_manifests,
     read_manifests,
 )
+from dmi.mistakes import Fault, ManifestError, Mistake, YamlPath, path_text
 
 __all__ = [
     "Fault",

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from dmi.errors import ConversionError, OutOfRangeError
-from dmi.manifests.mistakes import Fault, YamlPath
-from dmi.manifests.wording import closest
+from dmi.mistakes import Fault, YamlPath
 from dmi.resources import (
     AccessMode,
     DataType,
@@ -15,6 +14,7 @@ from dmi.resources import (
     ModelProperty,
 )
 from dmi.values import check_range, parse_bound, parse_value
+from dmi.wording import closest
 
 __all__ = ["check_alone", "check_device", "check_model"]
 

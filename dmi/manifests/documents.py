@@ -23,7 +23,7 @@ from yaml.events import (
     SequenceStartEvent,
 )
 
-from dmi.manifests.mistakes import Mistake, YamlPath, path_text
+from dmi.mistakes import Mistake, YamlPath, path_text
 
 __all__ = ["MAX_BYTES", "Document", "Plain", "split_documents"]
 

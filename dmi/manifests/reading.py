@@ -16,9 +16,9 @@ from dmi.errors import NotFoundError
 from dmi.manifests import v1alpha2
 from dmi.manifests.checks import check_alone, check_device, check_model
 from dmi.manifests.documents import MAX_BYTES, Document, Plain, split_documents
-from dmi.manifests.mistakes import Fault, ManifestError, Mistake, YamlPath
-from dmi.manifests.wording import closest, describe, fault_of
+from dmi.mistakes import Fault, ManifestError, Mistake, YamlPath
 from dmi.resources import API_VERSION, Device, DeviceModel, DeviceStatus, Key
+from dmi.wording import closest, describe, fault_of
 
 __all__ = [
     "Manifest",

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections import Counter
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 from random import Random
@@ -17,7 +17,7 @@ from dmi.errors import DmiError, UnavailableError
 from dmi.proto.v1 import api_pb2 as pb
 from dmi.proto.v1 import api_pb2_grpc as rpc
 from dmi.readings import Reading
-from dmi.reports import DeviceState, Outcome, Registration
+from dmi.reports import STATES, DeviceState, Outcome, Registration
 from dmi.resources import Key
 from dmi.unix_socket import channel
 from mapper_sdk.backoff import Backoff
@@ -49,8 +49,6 @@ class V1Link(Link):
     one that has lost its store gets their latest readings too.
 
     Attributes:
-        gauges: What people shall see of the mapper's health beside the link's own counts;
-            asked at each beat.
         refused: Handles of points whose readings the manager did not take.
     """
 
@@ -71,7 +69,6 @@ class V1Link(Link):
             rng: Randomness of the waits between attempts.
         """
         super().__init__()
-        self.gauges: Callable[[], Mapping[str, float]] = dict
         self.refused: set[int] = set()
         self._socket = socket
         self._registration = registration
@@ -132,7 +129,7 @@ class V1Link(Link):
                 self._patience.worked("linked to the manager at %s", self._socket)
                 seconds = welcome.lease_ms / 1000
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._beat(lease, seconds / 3))
+                    group.create_task(self._beat(lease, watch.devices, seconds / 3))
                     group.create_task(self._listen(lease, seconds))
                     group.create_task(watch.follow(manager, welcome.session))
                     group.create_task(self._report(manager, welcome.session))
@@ -161,14 +158,17 @@ class V1Link(Link):
                 self._outbox.add(latest)
         self._epoch = epoch
 
-    async def _beat(self, lease: Lease, seconds: float) -> None:
+    async def _beat(self, lease: Lease, devices: AbstractSet[Key], seconds: float) -> None:
+        """Keep the lease, and say how we are."""
         while True:
             await asyncio.sleep(seconds)
-            own = {
-                "readings_waiting": float(self._outbox.waiting),
-                "readings_dropped": float(sum(self.dropped.values())),
+            states = Counter(s.state for key, s in self._states.items() if key in devices)
+            gauges = {
+                "readings_waiting": self._outbox.waiting,
+                "readings_dropped": sum(self.dropped.values()),
+                **{f"devices_{state}": states[state] for state in STATES},
             }
-            await lease.send(pb.MapperBeat(gauges={**own, **self.gauges()}))
+            await lease.send(pb.MapperBeat(gauges=gauges))
 
     async def _listen(self, lease: Lease, seconds: float) -> None:
         """Hear the manager's answers to our beats; silence means that it hangs."""

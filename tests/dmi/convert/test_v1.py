@@ -194,7 +194,7 @@ def test_states(word):
         (
             state_from_v1,
             pb.DeviceState(device=key_to_v1(KILN), state="fine"),
-            "'fine' is not one of offline",
+            "'fine' is not one of online",
         ),
         (registration_from_v1, pb.Registration(name="m"), "name and its protocol"),
         (registration_from_v1, pb.Registration(protocol="modbus"), "name and its protocol"),

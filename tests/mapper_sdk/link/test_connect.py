@@ -9,7 +9,8 @@ from device_manager.node import Node
 from dmi.errors import ConfigError
 from mapper_sdk.config import MapperConfig
 from mapper_sdk.driver import Driver, Subscribing
-from mapper_sdk.link.connect import AutoLink, make_link, registration_of
+from mapper_sdk.link.auto import AutoLink
+from mapper_sdk.link.connect import make_link, registration_of
 from mapper_sdk.link.files import FilesLink
 from mapper_sdk.link.v1 import V1Link
 from mapper_sdk.link.v1beta1 import V1Beta1Link
@@ -111,6 +112,42 @@ async def test_takes_the_newest_version_that_is_answered(
             await link.drain()
             assert link.dropped == {}
     assert ("knows DMI v1beta1" in caplog.text) is not before
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [(a_v1_manager, an_edgecore), (an_edgecore, a_v1_manager)]
+)
+async def test_follows_when_a_manager_of_another_kind_takes_the_socket(
+    config, plant, served, running, eventually, first, second, caplog
+):
+    caplog.set_level("INFO")
+    link = make_link(config, ThermoDriver)
+    async with running(link, served):
+        async with first(config, plant):
+            await eventually(lambda: served.names == {"kiln-1"}, seconds=10)
+        served.told.clear()
+        async with second(config, plant):
+            await eventually(lambda: "device kiln-1" in served.told and link.connected, seconds=10)
+            # Everything of the manager before is given up first.
+            assert served.told.index("kept only") < served.told.index("device kiln-1")
+            assert served.names == {"kiln-1"}
+            link.report([plant.reading(1.0)])
+            await link.drain()
+            assert link.acknowledged == 1
+    known = [word for word in caplog.text.split() if word in ("v1", "v1beta1")]
+    assert known == (["v1", "v1beta1"] if first is a_v1_manager else ["v1beta1", "v1"])
+
+
+async def test_stays_what_it_is_when_its_manager_starts_anew(
+    config, plant, served, running, eventually, caplog
+):
+    caplog.set_level("INFO")
+    link = make_link(config, ThermoDriver)
+    async with running(link, served):
+        for _ in range(2):
+            async with FakeEdgeCore(config.manager_socket) as edgecore:
+                await eventually(lambda: edgecore.mappers and link.connected, seconds=10)
+    assert caplog.text.count("knows DMI v1beta1") == 1
 
 
 @pytest.mark.parametrize(

@@ -216,22 +216,29 @@ async def test_registers_again_when_its_lease_ended(linked, manager, plant, even
         assert manager.value() == 5.0
 
 
-async def test_beats_keep_the_lease(manager, served, plant, running, eventually):
-    beats = 0
-
-    def gauges() -> dict[str, float]:
-        nonlocal beats
-        beats += 1
-        return {"beats": float(beats)}
-
+async def test_beats_keep_the_lease_and_tell_how_the_mapper_is(
+    manager, served, plant, running, eventually
+):
     link = V1Link(manager.socket, plant.registration)
-    link.gauges = gauges
-    await manager.start(lease=0.3)
+    await manager.start(lease=0.3, objects=(plant.model(), plant.device()))
     async with running(link, served):
-        await eventually(lambda: beats >= 8)
+        await eventually(lambda: served.names == {"kiln-1"})
         (session,) = manager.server.leases.sessions
-        await eventually(lambda: session.gauges.get("beats", 0) >= 7)
-        assert session.gauges["readings_dropped"] == 0
+        for name, state in (("kiln-1", "offline"), ("gone", "offline")):
+            link.report_state(DeviceState(Key("plant", name), state, 1.0))
+        await eventually(lambda: session.gauges.get("devices_offline"))
+        assert session.gauges == {
+            "readings_waiting": 0,
+            "readings_dropped": 0,
+            "devices_online": 0,
+            "devices_offline": 1,
+            "devices_unhealthy": 0,
+            "devices_unknown": 0,
+        }
+        # Each change shows with the next beat, a third of the lease later.
+        for state in ("online", "unhealthy") * 4:
+            link.report_state(DeviceState(KILN, state, 2.0))
+            await eventually(lambda state=state: session.gauges[f"devices_{state}"])
         assert not session.over
 
 

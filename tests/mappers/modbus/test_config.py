@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from dmi.manifests.wording import fault_of
+from dmi.wording import fault_of
 from mappers.modbus.config import ByteOrder, ModbusLink, Parity, Transport
 
 

@@ -1,7 +1,7 @@
 import pytest
 from pydantic import ValidationError
 
-from dmi.manifests.wording import fault_of
+from dmi.wording import fault_of
 from mapper_sdk.scaling import split_settings
 from mappers.modbus.visit import ByteOrder, ModbusVisit, Register, ValueType
 

@@ -8,7 +8,7 @@ from typing import Final, Union, get_args, get_origin
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from dmi.manifests.mistakes import Fault, YamlPath
+from dmi.mistakes import Fault, YamlPath
 
 __all__ = ["closest", "describe", "fault_of", "field_names"]
 
