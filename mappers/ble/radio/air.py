@@ -185,9 +185,7 @@ class AirController(Controller):
 
     def leave(self) -> None:
         """Be gone: links end, nobody hears it any more, and its host learns it."""
-        for advertising in self.advertising_sets.values():
-            advertising.stop()
-        self.le_legacy_advertiser.stop()
+        self._be_silent()
         self.air.remove_controller(self)
         if not self.terminated.done():
             self.terminated.set_result(None)
@@ -197,6 +195,18 @@ class AirController(Controller):
             except asyncio.InvalidStateError:
                 # The answer to its latest command came in this very moment.
                 self.hci_sink.emit("flush")
+
+    def _be_silent(self) -> None:
+        for advertising in self.advertising_sets.values():
+            advertising.stop()
+        self.le_legacy_advertiser.stop()
+
+    def send_advertising_pdu(self, packet: ll.AdvertisingPdu) -> None:
+        """Be heard, unless its host goes on without knowing that it has left."""
+        if self in self.air.controllers:
+            super().send_advertising_pdu(packet)
+        else:
+            self._be_silent()
 
     def send_hci_packet(self, packet: hci.HCI_Packet) -> None:
         """Tell the host, by the enhanced completion event if it wants that one."""
