@@ -1,6 +1,5 @@
 """The numbered log of changes to what is wanted, so that watchers can resume."""
 
-import asyncio
 from bisect import bisect_right
 from collections import deque
 from itertools import islice
@@ -8,6 +7,7 @@ from operator import attrgetter
 from typing import Final
 
 from device_manager.records import Change
+from dmi.bell import Bell
 
 __all__ = ["ChangeLog"]
 
@@ -24,7 +24,7 @@ class ChangeLog:
         self._reserved = version
         self._forgotten = version
         self._log: deque[Change] = deque(maxlen=remembered)
-        self._wake: asyncio.Future[None] | None = None
+        self._bell = Bell()
 
     def reserve(self) -> int:
         """Take the next version; numbers may be left out, but are recorded in order."""
@@ -37,9 +37,7 @@ class ChangeLog:
             self._forgotten = self._log[0].version
         self._log.append(change)
         self.version = change.version
-        if self._wake is not None:
-            self._wake.set_result(None)
-            self._wake = None
+        self._bell.ring()
 
     def since(self, version: int) -> list[Change] | None:
         """Changes after `version`; None when they are forgotten, or it never was."""
@@ -55,7 +53,4 @@ class ChangeLog:
     async def wait(self, after: int) -> None:
         """Return when `version` is more than `after`."""
         while self.version <= after:
-            if self._wake is None:
-                self._wake = asyncio.get_running_loop().create_future()
-            # Shielded: the future is shared, one waiter's cancellation must not end it for all.
-            await asyncio.shield(self._wake)
+            await self._bell.next()

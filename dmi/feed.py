@@ -9,6 +9,8 @@ from typing import Generic, TypeVar
 
 import orjson
 
+from dmi.bell import Bell
+
 __all__ = ["Encode", "Event", "Feed", "Gap", "Reader", "sse_frame", "sse_stream"]
 
 T = TypeVar("T")
@@ -62,7 +64,7 @@ class Feed(Generic[T]):
         self._count = 0
         self._readers = 0
         self._closed = False
-        self._wake: asyncio.Future[None] | None = None
+        self._bell = Bell()
 
     @property
     def has_readers(self) -> bool:
@@ -82,17 +84,12 @@ class Feed(Generic[T]):
         """
         self._ring[self._count % self._size] = event
         self._count += 1
-        self._wake_all()
+        self._bell.ring()
 
     def close(self) -> None:
         """End every reader, now and later: whoever serves the streams is about to stop."""
         self._closed = True
-        self._wake_all()
-
-    def _wake_all(self) -> None:
-        if self._wake is not None:
-            self._wake.set_result(None)
-            self._wake = None
+        self._bell.ring()
 
     @contextmanager
     def reader(self, after_id: str | None = None) -> Iterator["Reader[T]"]:
@@ -144,12 +141,6 @@ class Feed(Generic[T]):
         self._ring[slot] = data
         return Event(self._id(number + 1), data)
 
-    async def _changed(self) -> None:
-        if self._wake is None:
-            self._wake = asyncio.get_running_loop().create_future()
-        # Shielded: the future is shared, one reader's cancellation must not end it for all.
-        await asyncio.shield(self._wake)
-
 
 class Reader(Generic[T]):
     """One place in a feed; made by `Feed.reader`."""
@@ -166,7 +157,7 @@ class Reader(Generic[T]):
     async def wait(self) -> bool:
         """Return when there is something to take: True, or False when the feed is closed."""
         while self._place == self._feed._count and not self._feed._closed:
-            await self._feed._changed()
+            await self._feed._bell.next()
         return not self._feed._closed
 
     def skip(self) -> None:

@@ -35,6 +35,7 @@ class Batch:
         messages: How many went into it.
         refused: Handles to name in the acknowledgement.
         losses: What was not taken, counted by reason.
+        dropped: Readings that the mapper says it had to drop, by reason.
     """
 
     sequence: int
@@ -44,6 +45,7 @@ class Batch:
     outcomes: list[Outcome] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     losses: dict[str, int] = field(default_factory=dict)
+    dropped: dict[str, int] = field(default_factory=dict)
 
     def add(self, later: "Batch") -> None:
         """Take in the batch that follows this one."""
@@ -53,6 +55,9 @@ class Batch:
         self.states += later.states
         self.outcomes += later.outcomes
         self.refused += later.refused
+        for total, more in ((self.losses, later.losses), (self.dropped, later.dropped)):
+            for reason, number in more.items():
+                total[reason] = total.get(reason, 0) + number
 
     def lose(self, reason: str) -> None:
         """Count one thing that is not taken."""
@@ -77,7 +82,7 @@ def read_batch(message: pb.ReportBatch, bindings: Bindings, now: float) -> Batch
     number = _size(message)
     if number > MOST_READINGS:
         raise OverloadedError(f"{number} readings in one batch; at most {MOST_READINGS} are taken")
-    batch = Batch(message.sequence)
+    batch = Batch(message.sequence, dropped=dict(message.dropped))
     _read_readings(batch, message, bindings, now)
     batch.states = list(_said(batch, bindings, message.states, state_from_v1))
     batch.outcomes = list(_said(batch, bindings, message.outcomes, outcome_from_v1))

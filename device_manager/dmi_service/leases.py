@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from device_manager.dmi_service.assignment import choose
-from device_manager.dmi_service.bell import Bell
 from device_manager.node import Node
 from device_manager.records import MapperRecord
+from dmi.bell import Bell
 from dmi.clock import Clock, SystemClock
 from dmi.errors import LostSessionError
 from dmi.resources import Key

@@ -61,8 +61,11 @@ class DataService(rpc.DeviceDataManagementServicer):
             ]
         return pb.GetTwinsResponse(twins=twins)
 
-    async def commit(self, stream_id: str, batch: Batch) -> None:
-        """Return once the batch is in the store; tries for as long as that takes."""
+    async def commit(self, stream_id: str, batch: Batch, mapper: str) -> None:
+        """Return once the batch is in the store; tries for as long as that takes.
+
+        What the batch holds is counted here, so that nothing counts twice that is sent again.
+        """
         wait = _FIRST_WAIT_S
         while True:
             try:
@@ -78,17 +81,17 @@ class DataService(rpc.DeviceDataManagementServicer):
                 break
         count(self._counters.batches, "v1", batch.messages)
         count(self._counters.readings, "v1", len(batch.readings))
+        for reason, number in batch.losses.items():
+            count(self._counters.refused, reason, number)
+        for reason, number in batch.dropped.items():
+            self._counters.drop(mapper, reason, number)
 
-    def read(self, message: pb.ReportBatch, bindings: Bindings, session: Session) -> Batch:
-        """Read one message and count what is not taken."""
+    def read(self, message: pb.ReportBatch, bindings: Bindings) -> Batch:
+        """Read one message."""
         refused = bindings.add(message.bindings)
         bindings.refresh()
         batch = read_batch(message, bindings, self._clock.time())
         batch.refused[:0] = refused
-        for reason, number in batch.losses.items():
-            count(self._counters.refused, reason, number)
-        for reason, number in message.dropped.items():
-            self._counters.drop(session.mapper, reason, number)
         return batch
 
     def committed(self, stream_id: str) -> int:
@@ -139,10 +142,10 @@ class _ReportStream:
             if message.sequence == 0 or (last and message.sequence != last + 1):
                 raise ConfigError(f"sequence {message.sequence} came after {last}")
             last = message.sequence
-            batch = self._service.read(message, self._bindings, self._session)
+            batch = self._service.read(message, self._bindings)
             if batch.sequence <= committed:
                 # Sent again, and known: only its bindings count.
-                batch = Batch(committed, refused=batch.refused)
+                batch = Batch(committed, messages=0, refused=batch.refused)
             await self._read.put(batch)
         await self._read.put(None)
 
@@ -155,7 +158,7 @@ class _ReportStream:
                     more = False
                 else:
                     batch.add(later)
-            await self._service.commit(self._id, batch)
+            await self._service.commit(self._id, batch, self._session.mapper)
             ack = pb.ReportAck(sequence=batch.sequence, refused=batch.refused)
             await send(self._context, ack)
             if not more:

@@ -3,7 +3,6 @@ import asyncio
 import pytest
 
 from device_manager.dmi_service.assignment import choose
-from device_manager.dmi_service.bell import Bell
 from device_manager.dmi_service.counters import Counters, count
 from device_manager.dmi_service.leases import Leases
 from device_manager.dmi_service.limits import Limiter
@@ -36,19 +35,6 @@ def test_only_the_devices_of_the_one_that_left_move():
 def test_nobody_to_choose_from():
     assert choose(KEYS[0], []) is None
     assert choose(KEYS[0], ["a"]) == "a"
-
-
-async def test_a_bell_wakes_all_and_forgets_nothing():
-    bell = Bell()
-    async with asyncio.TaskGroup() as group:
-        waiting = [group.create_task(bell.wait(0)) for _ in range(3)]
-        await asyncio.sleep(0)  # all run up to their wait
-        waiting[0].cancel()
-        await asyncio.sleep(0)
-        bell.ring()
-        bell.ring()
-    assert [task.result() for task in waiting[1:]] == [2, 2]
-    assert await bell.wait(1) == 2
 
 
 class Clock:

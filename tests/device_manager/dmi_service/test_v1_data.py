@@ -395,6 +395,33 @@ async def test_what_a_mapper_had_to_drop_is_counted(plant):
         assert len(server.counters.dropped) <= 65
 
 
+async def test_a_batch_that_comes_again_counts_once(plant, monkeypatch):
+    asked, real = asyncio.Event(), plant.apply_report
+
+    async def never(*_args):
+        asked.set()
+        await asyncio.Event().wait()
+
+    async with serving(plant) as (server, line, _):
+        one = await mapper(line)
+        content = {"bindings": [bind(1)], "ints": ints(7, 8, handle=1), "dropped": {"overflow": 5}}
+        content["ints"].handle[1] = 99
+        stream, _ = await one.report()
+        monkeypatch.setattr(plant, "apply_report", never)
+        await stream.write(pb.ReportBatch(sequence=1, **content))
+        await asked.wait()
+        stream.cancel()
+        monkeypatch.setattr(plant, "apply_report", real)
+        for _ in range(2):
+            stream, _ = await one.report()
+            assert (await send(stream, 1, **content)).sequence == 1
+            stream.cancel()
+        assert server.counters.batches == {"v1": 1}
+        assert server.counters.readings == {"v1": 1}
+        assert server.counters.refused == {"unbound": 1}
+        assert server.counters.dropped == {("m/0", "overflow"): 5}
+
+
 async def test_twins_for_tools(plant):
     await plant.set_desired(PUMP, "speed", 9)
     async with serving(plant) as (_, line, _):

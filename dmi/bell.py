@@ -27,3 +27,7 @@ class Bell:
             # Shielded: the future is shared, one waiter's cancellation must not end it for all.
             await asyncio.shield(self._wake)
         return self.rung
+
+    async def next(self) -> None:
+        """Return at the next ring."""
+        await self.wait(self.rung)
