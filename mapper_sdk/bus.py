@@ -71,7 +71,13 @@ class Bus:
     that an endpoint that is down costs all its devices one timeout, not one each.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, takes_turns: bool = True) -> None:
+        """Start idle.
+
+        Args:
+            takes_turns: False makes it a shared connection and no queue: turns overlap.
+        """
+        self._takes_turns = takes_turns
         self._busy = False
         self._writes: deque[asyncio.Future[None]] = deque()
         self._polls: deque[asyncio.Future[None]] = deque()
@@ -94,7 +100,7 @@ class Bus:
         """Take the bus if nobody holds it; nobody waits then either."""
         if self._busy:
             return False
-        self._busy = True
+        self._busy = self._takes_turns
         return True
 
     def _queue(self, write: bool) -> "asyncio.Future[None]":
@@ -190,11 +196,11 @@ class Buses:
     def __init__(self) -> None:
         self._named: dict[str, tuple[Bus, int]] = {}
 
-    def acquire(self, key: str | None) -> Bus:
+    def acquire(self, key: str | None, *, takes_turns: bool = True) -> Bus:
         """Give the bus of this name, making it if needed; None gives one of its own."""
         if key is None:
-            return Bus()
-        bus, users = self._named.get(key) or (Bus(), 0)
+            return Bus(takes_turns=takes_turns)
+        bus, users = self._named.get(key) or (Bus(takes_turns=takes_turns), 0)
         self._named[key] = (bus, users + 1)
         return bus
 

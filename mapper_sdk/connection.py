@@ -161,7 +161,8 @@ class Connection:
 
     async def _open(self) -> None:
         around = self._around
-        await guarded(around.driver_class.patience, self._connect)
+        driver = await guarded(around.driver_class.patience, self._make_driver)
+        await guarded(driver.patience, driver.connect)
         async with self._bus.turn():
             await self._subscribe()
             if isinstance(self._driver, Calling):
@@ -169,11 +170,11 @@ class Connection:
             self._collection.ask(self._plan.sound)
             await self._look()
 
-    async def _connect(self) -> None:
+    async def _make_driver(self) -> AnyDriver:
         driver = self._around.driver_class(self._plan.link)
         driver.bus = self._bus
         self._driver = driver
-        await driver.connect()
+        return driver
 
     async def _close(self) -> None:
         driver, self._driver = self._driver, None

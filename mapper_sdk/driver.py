@@ -49,6 +49,8 @@ class Driver(ABC, Generic[Link, Visit]):
         visit_model: Reads a property's `visitors.configData`. The settings common to
             all protocols (`mapper_sdk.scaling`) are taken out before, except those
             that this model has a field for.
+        takes_turns: Whether devices on one bus take turns. False where they share only a
+            connection that queues by itself: their calls may overlap then.
         bus: What this device shares with others; set before `connect`.
         patience: Seconds that one call may take, retries inside the driver included;
             then it is cancelled and the connection counts as lost. May be set by
@@ -61,6 +63,7 @@ class Driver(ABC, Generic[Link, Visit]):
     protocol_name: ClassVar[str]
     link_model: ClassVar[type[BaseModel]]
     visit_model: ClassVar[type[BaseModel]]
+    takes_turns: ClassVar[bool] = True
     bus: Bus
     patience: float = 10.0
     longest_wait: ClassVar[float] = 60.0

@@ -191,7 +191,8 @@ class Session:
     async def _connect_and_serve(self) -> float:
         """Give the seconds to wait until the next try; 0 when there was no failure."""
         bus_key = self.plan.bus_key
-        bus = self._buses.acquire(bus_key)
+        takes_turns = self._around.driver_class.takes_turns
+        bus = self._buses.acquire(bus_key, takes_turns=takes_turns)
         connection = Connection(self.plan, bus, self._wishes, self._around)
         self._connection = connection
         try:

@@ -207,3 +207,22 @@ async def test_devices_with_one_bus_name_share_a_bus_while_anybody_uses_it():
     buses.release(None)
     assert len(buses) == 1
     assert buses.acquire("line") is not one
+
+
+async def test_a_bus_without_turns_lets_all_in_at_once():
+    bus, inside = Bus(takes_turns=False), asyncio.Barrier(3)
+
+    async def visit(write):
+        async with bus.turn(write=write):
+            await inside.wait()
+
+    async with asyncio.timeout(1), asyncio.TaskGroup() as group:
+        for write in (False, True, False):
+            group.create_task(visit(write))
+    assert bus.waiting == 0
+
+
+def test_a_named_bus_is_made_as_its_first_user_wants_it():
+    buses = Buses()
+    bus = buses.acquire("air", takes_turns=False)
+    assert buses.acquire("air", takes_turns=False) is bus

@@ -120,6 +120,30 @@ async def test_an_answer_that_takes_too_long_is_a_deadline(plant, make, monkeypa
         assert plant.state().reason == "deadline"
 
 
+async def test_a_driver_may_know_that_its_device_is_slow_to_connect(plant, make, monkeypatch):
+    driver_class = plant.mapper.driver_class
+    connect, begin = driver_class.connect, driver_class.__init__
+
+    async def connect_slowly(self):
+        await asyncio.sleep(0.05)
+        await connect(self)
+
+    def begin_patiently(self, link):
+        begin(self, link)
+        self.patience = 5.0
+
+    monkeypatch.setattr(driver_class, "patience", 0.01)
+    monkeypatch.setattr(driver_class, "connect", connect_slowly)
+    monkeypatch.setattr(driver_class, "__init__", begin_patiently)
+    plant.station()
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        plant.link.state_came.clear()
+        async with asyncio.timeout(2):
+            await plant.link.state_came.wait()
+        assert plant.state().state == "online"
+
+
 async def test_a_property_that_fails_alone_is_bad_alone(plant, make):
     plant.station().answers = lambda visits: [
         RefusedError("no such register") if visit.cell == 1 else 3.0 for visit in visits
