@@ -99,6 +99,11 @@ class Leases:
         """Everyone who lives."""
         return list(self._sessions.values())
 
+    @property
+    def protocols(self) -> frozenset[str]:
+        """What those who live serve."""
+        return frozenset(session.record.protocol for session in self._sessions.values())
+
     def open(self, record: MapperRecord) -> Session:
         """Begin a lease. An older one of the same name and instance ends: its process is gone."""
         session = Session(replace(record, alive=True, last_seen=self._clock.time()))

@@ -87,7 +87,12 @@ async def serve(
     log.info("serving the DMI on %s", path)
     try:
         async with asyncio.TaskGroup() as group:
-            jobs = [leases.follow(), Orphans(node, leases, clock).run(), reconciler.run()]
+            jobs = [
+                leases.follow(),
+                Orphans(node, leases, clock).run(),
+                reconciler.run(),
+                _give_way(leases, reconciler),
+            ]
             tasks = [group.create_task(job) for job in jobs]
             try:
                 yield DmiServer(leases, counters, devices, reconciler)
@@ -100,3 +105,11 @@ async def serve(
     finally:
         await server.stop(None)
         await calls.close()
+
+
+async def _give_way(leases: Leases, reconciler: Reconciler) -> None:
+    """Keep v1beta1 mappers from serving what v1 mappers serve, until cancelled."""
+    heard = 0
+    while True:
+        heard = await leases.traffic.wait(heard)
+        reconciler.give_way(leases.protocols)

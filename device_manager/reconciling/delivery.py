@@ -23,7 +23,7 @@ from device_manager.reconciling.workqueue import WorkQueue
 from device_manager.records import Change, MapperRecord
 from dmi.clock import Clock
 from dmi.errors import DeadlineError, DmiError, UnavailableError
-from dmi.resources import Key
+from dmi.resources import Device, DeviceModel, Key
 
 __all__ = ["Delivery"]
 
@@ -39,6 +39,9 @@ _LONGEST_AWAY: Final = 4.0
 class Delivery:
     """One mapper, from its registration until it registers again.
 
+    While mappers of DMI v1 serve its protocol, nothing is wanted of it: two that poll one
+    device would disturb each other.
+
     Attributes:
         record: Who it is.
         errors: For each object that the mapper does not take, why.
@@ -53,6 +56,7 @@ class Delivery:
         *,
         deadline: float,
         chance: Callable[[], float],
+        gives_way: bool = False,
     ) -> None:
         """Prepare; `run` does the work.
 
@@ -63,6 +67,7 @@ class Delivery:
             clock: For delays.
             deadline: How long a call may take, in seconds.
             chance: Spreads delays.
+            gives_way: Whether mappers of DMI v1 serve its protocol now.
         """
         self.record = record
         self.errors: dict[Item, str] = {}
@@ -74,6 +79,7 @@ class Delivery:
         self._queue: WorkQueue[Item] = WorkQueue(clock, chance=chance)
         self._blocked: set[Item] = set()
         self._away = 0
+        self._gives_way = gives_way
         self.touch_all()
 
     @property
@@ -111,6 +117,12 @@ class Delivery:
         for item in {**self._held, **dict.fromkeys(self._wanted())}:
             self._add(item)
 
+    def give_way(self, gives_way: bool) -> None:
+        """Mappers of DMI v1 serve the protocol now, or none does any more."""
+        if gives_way != self._gives_way:
+            self._gives_way = gives_way
+            self.touch_all()
+
     def _touch_model(self, key: Key) -> None:
         self._add((MODEL, key))
         # Its defaults are merged into its devices.
@@ -120,10 +132,20 @@ class Delivery:
     def _touch_unwanted_models(self) -> None:
         """A device that went, or has another model, may have been the last of its model."""
         for item in self._held:
-            if item[0] == MODEL and wanted_model(self._node, self._protocol, item[1]) is None:
+            if item[0] == MODEL and self._model(item[1]) is None:
                 self._add(item)
 
+    def _model(self, key: Key) -> DeviceModel | None:
+        """What the mapper should hold of a model."""
+        return None if self._gives_way else wanted_model(self._node, self._protocol, key)
+
+    def _device(self, key: Key) -> Device | None:
+        """What the mapper should hold of a device."""
+        return None if self._gives_way else wanted_device(self._node, self._protocol, key)
+
     def _wanted(self) -> list[Item]:
+        if self._gives_way:
+            return []
         models = wanted_models(self._node, self._protocol)
         devices = wanted_devices(self._node, self._protocol)
         return [*((MODEL, key) for key in models), *((DEVICE, key) for key in devices)]
@@ -142,8 +164,8 @@ class Delivery:
     def _is_wanted(self, item: Item) -> bool:
         kind, key = item
         if kind == MODEL:
-            return wanted_model(self._node, self._protocol, key) is not None
-        device = self._node.devices.get(key)
+            return self._model(key) is not None
+        device = None if self._gives_way else self._node.devices.get(key)
         return device is not None and device.spec.protocol.protocol_name == self._protocol
 
     def _settled(self, item: Item) -> None:
@@ -167,8 +189,7 @@ class Delivery:
         except DeadlineError as error:
             self._failed(item, operation, error)
         except UnavailableError as error:
-            self._add(item)
-            await self._wait_for_mapper(error)
+            await self._not_there(item, error)
         except DmiError as error:
             self._failed(item, operation, error)
         else:
@@ -186,14 +207,14 @@ class Delivery:
         kind, key = item
         held = self._held.get(item)
         if kind == MODEL:
-            model = wanted_model(self._node, self._protocol, key)
+            model = self._model(key)
             if model is None:
                 return self._model_removal(item) if held is not None else None
             if held == digest(model):
                 return None
             verb = Verb.CREATE_MODEL if held is None else Verb.UPDATE_MODEL
             return Operation(verb, key, model)
-        device = wanted_device(self._node, self._protocol, key)
+        device = self._device(key)
         if device is None:
             return Operation(Verb.REMOVE_DEVICE, key) if held is not None else None
         if held == digest(device) or not self._has_model(device.model_key):
@@ -203,7 +224,7 @@ class Delivery:
 
     def _has_model(self, key: Key) -> bool:
         """Whether the mapper holds the model as it is now; its devices follow when it does."""
-        model = wanted_model(self._node, self._protocol, key)
+        model = self._model(key)
         held = self._held.get((MODEL, key))
         if model is not None and held == digest(model):
             return True
@@ -239,6 +260,16 @@ class Delivery:
         level = logging.WARNING if first else logging.DEBUG
         text = "mapper %s: %s failed, again in %.1f s: %s"
         log.log(level, text, self.record.name, operation, delay, error)
+
+    async def _not_there(self, item: Item, error: UnavailableError) -> None:
+        if self._gives_way:
+            # Nothing is wanted of it, and who is not there serves nothing.
+            self._node.actual.replace(self._protocol, {})
+            await self._seen(alive=False)
+            self._settled(item)
+        else:
+            self._add(item)
+            await self._wait_for_mapper(error)
 
     async def _wait_for_mapper(self, error: UnavailableError) -> None:
         """Nobody listens: one wait for all objects, not one each."""

@@ -4,6 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
@@ -34,7 +35,8 @@ class Reconciler:
     """Compares what is wanted with what each mapper holds, and makes the calls between.
 
     The contract routes by protocol alone, so there is one mapper for each; the last that
-    registered. A mapper that hangs delays nobody but itself.
+    registered. It is given nothing while mappers of DMI v1 serve the protocol. A mapper that
+    hangs delays nobody but itself.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Reconciler:
         self._chance = chance
         self._group: asyncio.TaskGroup | None = None
         self._deliveries: dict[str, tuple[Delivery, asyncio.Task[None]]] = {}
+        self._given_away: AbstractSet[str] = frozenset()
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -93,7 +96,9 @@ class Reconciler:
         with suppress(UnavailableError):
             await self._node.put_mapper(record)
         inventory = Inventory()
-        if with_data:
+        if protocol in self._given_away:
+            log.warning("mapper %s gets nothing: one of DMI v1 serves %s", record.name, protocol)
+        elif with_data:
             models = wanted_models(self._node, protocol)
             inventory = Inventory(
                 list(models.values()), list(wanted_devices(self._node, protocol).values())
@@ -103,6 +108,12 @@ class Reconciler:
         self._node.actual.replace(protocol, held)
         self._start(record)
         return inventory
+
+    def give_way(self, protocols: AbstractSet[str]) -> None:
+        """Mappers of DMI v1 serve these protocols now, and no others."""
+        self._given_away = protocols
+        for protocol, (delivery, _) in self._deliveries.items():
+            delivery.give_way(protocol in protocols)
 
     def pending(self, protocol: str) -> int:
         """How many objects the mapper of a protocol is not known to have in step."""
@@ -136,6 +147,7 @@ class Reconciler:
             self._clock,
             deadline=self._deadline,
             chance=self._chance,
+            gives_way=record.protocol in self._given_away,
         )
         task = self._group.create_task(delivery.run(), name=f"deliver to {record.name}")
         self._deliveries[record.protocol] = delivery, task

@@ -290,6 +290,15 @@ async def test_two_versions_side_by_side(plant):
         assert plant.twin(tag.key, "speed").reported.value == 4
 
 
+async def test_a_v1_mapper_takes_a_protocol_over_and_leaves_it(plant):
+    async with serving(plant) as (_, line, _), go_mapper() as go:
+        go.take(await manager(line).MapperRegister(go.registration()))
+        one = await mapper(line)
+        await until(lambda: not go.devices)
+        one.lease.cancel()
+        await until(lambda: list(go.devices) == ["pump"])
+
+
 async def test_devices_of_a_mapper_whose_socket_is_gone_are_unknown(plant):
     await plant.set_state(PUMP, StateRecord("online", 5.0))
     async with serving(plant, lease=0.1) as (_, line, _):

@@ -5,7 +5,7 @@ import pytest
 
 from device_manager.node import Node
 from device_manager.reconciling.operations import Verb
-from device_manager.reconciling.reconciler import Reconciler
+from device_manager.reconciling.reconciler import Inventory, Reconciler
 from device_manager.records import MapperRecord
 from dmi.errors import RefusedError, UnavailableError
 from dmi.resources import Key
@@ -315,6 +315,39 @@ async def test_a_restarted_manager_sends_only_what_changed_meanwhile(tmp_path, m
         await settled(reconciler)
     await node.close()
     assert mapper.calls == [("RemoveDevice", "gone"), ("UpdateDevice", "pump")]
+
+
+async def test_gives_way_to_mappers_of_v1_and_comes_back(node, mapper):
+    await node.apply(model(), device(), origin="api")
+    async with running(node, Switch(one=mapper)) as reconciler:
+        await reconciler.register(record(), with_data=False)
+        await until(lambda: PUMP in mapper.devices)
+        reconciler.give_way({"modbus"})
+        await until(lambda: not mapper.models)
+        await node.apply(device("two"), origin="api")
+        await settled(reconciler)
+        assert not mapper.devices
+        inventory = await reconciler.register(record(), with_data=True)
+        assert inventory == Inventory()
+        reconciler.give_way(frozenset())
+        await until(lambda: {key.name for key in mapper.devices} == {"pump", "two"})
+        assert mapper.mistakes == []
+
+
+async def test_asks_nothing_of_an_absent_mapper_whose_devices_another_serves(node, mapper):
+    await node.apply(model(), device(), origin="api")
+    clock = EagerClock()
+    async with running(node, Switch(one=mapper), clock=clock) as reconciler:
+        await reconciler.register(record(), with_data=True)
+        mapper.away = True
+        reconciler.give_way({"modbus"})
+        await settled(reconciler)
+        assert node.actual.held("modbus") == {}
+        await until(lambda: not node.mappers["modbus-mapper/"].alive)
+        mapper.away = False
+        await node.apply(device(name="other"), origin="api")
+        await settled(reconciler)
+        assert (mapper.calls, clock.slept) == ([], [])
 
 
 async def test_a_flood_of_changes_makes_few_calls(node, mapper):
