@@ -17,8 +17,6 @@ pytestmark = [
     pytest.mark.process,
     # Building, an empty environment, and some thirty wheels from the index or pip's cache.
     pytest.mark.timeout(300),
-    # One worker makes the environment, once.
-    pytest.mark.xdist_group("wheel"),
 ]
 
 
@@ -87,19 +85,18 @@ def test_what_is_in_the_wheel(wheel):
     assert not [name for name in names if ours.fullmatch(name)]
 
 
-def test_the_commands_that_need_nothing(bare):
+def test_the_wheel_runs_in_an_empty_environment(bare):
+    """One test, so that tests side by side make the environment only once."""
     versions = json.loads(bare("version", "-o", "json"))
     assert "0.1.0" in versions.values()
     assert "demo" in bare("--help")
     assert "--data-dir" in bare("manager", "--help")
     assert "--manager-socket" in bare("mapper", "modbus", "--help")
-
-
-def test_validate(bare):
     bare("validate", "-f", ROOT / "examples" / "plant")
+    the_demo_holds(bare)
 
 
-def test_the_demo_holds(bare):
+def the_demo_holds(bare):
     """The main job, SIGKILL of mapper and manager included."""
     summary = json.loads(bare("demo", "--for", "15", "--json").splitlines()[-1])
     assert summary["held"] is True, summary
