@@ -1,0 +1,384 @@
+"""One radio, shared by all devices that are heard or reached by it.
+
+Here, in `gatt` and in `discovery` alone bleak is called. A task of its own keeps the radio open
+and the scan running, for as long as somebody uses it.
+"""
+
+import asyncio
+import logging
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from bleak import BleakClient, BleakScanner
+from bleak.args.bluez import OrPattern
+from bleak.assigned_numbers import AdvertisementDataType
+from bleak.backends.device import BLEDevice
+from bleak.backends.scanner import AdvertisementData
+from bleak_retry_connector import close_stale_connections, establish_connection
+
+from dmi.errors import DmiError, UnavailableError
+from mappers.ble.advertisements import Identity, Tracker, packet_of
+from mappers.ble.config import BleLink, Scan
+from mappers.ble.formats import Packet
+from mappers.ble.radio import RadioBackend, is_bluez, open_radio
+from mappers.ble.radio_plan import Ladder, Rung, Slots
+from mappers.ble.troubles import translated
+
+__all__ = ["Listener", "SharedRadio", "scanner_for"]
+
+log = logging.getLogger(__name__)
+
+_SILENCE = 60.0
+"""Seconds without any advertisement at all after which the scan is doubted."""
+_LOOK_EVERY = 5.0
+_CYCLE_AT_MOST_EVERY = 600.0
+"""Seconds between two power cycles: others may use the adapter too."""
+_REMEMBERED = 1024
+_FAILURES = 3
+
+_FLAGS = (b"\x02", b"\x04", b"\x05", b"\x06", b"\x1a")
+"""BlueZ wants to know what to listen for: the flags that nearly all advertisements begin with."""
+
+
+@dataclass(eq=False, slots=True)
+class Listener:
+    """A device that wants its advertisements.
+
+    Attributes:
+        tracker: Takes them.
+        heard: Called after each one that is new.
+        lost: Called when the radio is gone.
+    """
+
+    tracker: Tracker
+    heard: Callable[[], None]
+    lost: Callable[[DmiError], None]
+
+
+class SharedRadio:
+    """An open radio. `open` it by `Bus.borrow`, so that each is opened once.
+
+    Attributes:
+        slots: Who has a link.
+        broken: Why nothing works any more; None while it does.
+    """
+
+    def __init__(self, link: BleLink, tally: "Counter[str]") -> None:
+        self.name = link.radio
+        self.tally = tally
+        self.slots = Slots(link.slots)
+        self.broken: DmiError | None = None
+        self._active = link.scan is Scan.ACTIVE
+        self._backend: RadioBackend | None = None
+        self._scanner: BleakScanner | None = None
+        self._group: asyncio.TaskGroup | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._bell = asyncio.Event()
+        self._closing = False
+        self._rung: Rung | None = None
+        self._listeners: dict[Listener, None] = {}
+        self._by_address: dict[str, list[Listener]] = {}
+        self._others: list[Listener] = []
+        self._heard: OrderedDict[str, tuple[BLEDevice, Packet]] = OrderedDict()
+        self._waiting: dict[asyncio.Future[BLEDevice], Identity] = {}
+        self._connecting = asyncio.Lock()
+        self._links = Ladder(tuple(Rung), _FAILURES)
+        self._silence = Ladder((Rung.RESTART_SCAN, Rung.POWER_CYCLE, Rung.REOPEN), 1)
+        self._last_packet = time.monotonic()
+        self._last_cycle = -_CYCLE_AT_MOST_EVERY
+
+    # --------------------------------------------------------------- life ----
+
+    @classmethod
+    async def open(cls, link: BleLink, tally: "Counter[str]") -> "SharedRadio":
+        """Open the radio of a device and begin to scan.
+
+        Raises:
+            DmiError: There is no such radio, or we may not use it; says the cure.
+        """
+        radio = cls(link, tally)
+        ready = asyncio.get_running_loop().create_future()
+        # The sessions that borrow the radio come and go; what it is made of must be closed
+        # by the task that opened it. So it has one, which `close` awaits.
+        radio._keeper = asyncio.create_task(radio._keep(ready), name=f"radio {link.radio}")
+        try:
+            await ready
+        except BaseException:
+            await radio.close()
+            raise
+        return radio
+
+    async def close(self) -> None:
+        """Stop scanning and let the radio go."""
+        self._closing = True
+        self._bell.set()
+        if self._keeper is not None:
+            if self._backend is None:
+                self._keeper.cancel()
+            await asyncio.wait([self._keeper])
+
+    async def _keep(self, ready: "asyncio.Future[None]") -> None:
+        try:
+            async with open_radio(self.name) as backend, asyncio.TaskGroup() as group:
+                self._backend, self._group = backend, group
+                lost = group.create_task(self._watch_loss(backend))
+                try:
+                    await self._start_scan()
+                    ready.set_result(None)
+                    await self._attend()
+                finally:
+                    lost.cancel()
+                    await self._stop_scan()
+        except* DmiError as group_of_errors:
+            self._fail(_first(group_of_errors))
+        finally:
+            if not ready.done():
+                if self.broken is not None:
+                    ready.set_exception(self.broken)
+                else:
+                    ready.cancel()
+
+    async def _watch_loss(self, backend: RadioBackend) -> None:
+        await backend.lost.wait()
+        self.tally["radio_lost"] += 1
+        raise UnavailableError(f"the radio {self.name} is gone")
+
+    async def _attend(self) -> None:
+        """Do what the ladders ask for, until the radio is closed."""
+        while not self._closing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LOOK_EVERY):
+                    await self._bell.wait()
+            self._bell.clear()
+            if self._closing:
+                return
+            rung, self._rung = self._rung, None
+            if rung is None and self._is_silent():
+                rung = self._silence.fail()
+            if rung is not None:
+                await self._climb(rung)
+
+    def _is_silent(self) -> bool:
+        return bool(self._listeners) and time.monotonic() - self._last_packet > _SILENCE
+
+    async def _climb(self, rung: Rung) -> None:
+        now = time.monotonic()
+        if rung is Rung.POWER_CYCLE:
+            if now - self._last_cycle < _CYCLE_AT_MOST_EVERY or self.slots.taken:
+                # Links that work, and other users of the adapter, are not to pay for it.
+                rung = Rung.RESTART_SCAN
+            else:
+                self._last_cycle = now
+        self.tally[rung.value] += 1
+        log.warning("radio %s: trying to recover, %s", self.name, rung.value)
+        self._last_packet = now
+        if rung is Rung.REOPEN:
+            raise UnavailableError(f"the radio {self.name} does not recover; it is opened anew")
+        await self._stop_scan()
+        if rung is Rung.POWER_CYCLE and self._backend is not None:
+            await self._backend.power_cycle()
+        await self._start_scan()
+
+    def _fail(self, error: DmiError) -> None:
+        self.broken = error
+        for listener in list(self._listeners):
+            listener.lost(error)
+        for place in self._waiting:
+            if not place.done():
+                place.set_exception(error)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have something done that outlives its caller; not after the radio was closed."""
+        if self._group is None or self._closing or self.broken is not None:
+            work.close()
+            return
+        self._group.create_task(work)
+
+    # --------------------------------------------------------------- scan ----
+
+    @property
+    def backend(self) -> RadioBackend:
+        """The radio in the words of bleak.
+
+        Raises:
+            UnavailableError: It is not open.
+        """
+        if self.broken is not None:
+            raise self.broken
+        if self._backend is None:
+            raise UnavailableError(f"the radio {self.name} is not open")
+        return self._backend
+
+    async def _start_scan(self) -> None:
+        scanner = scanner_for(self.backend, self._on_packet, active=self._active)
+        with translated(f"scanning by {self.name}"):
+            await scanner.start()
+        self._scanner = scanner
+
+    async def _stop_scan(self) -> None:
+        scanner, self._scanner = self._scanner, None
+        if scanner is not None:
+            try:
+                with translated(f"scanning by {self.name}"):
+                    await scanner.stop()
+            except DmiError as error:
+                log.debug("the scan by %s does not stop: %s", self.name, error)
+
+    def _on_packet(self, device: BLEDevice, heard: AdvertisementData) -> None:
+        packet = packet_of(device, heard, time.time())
+        self._last_packet = time.monotonic()
+        self._silence.succeed()
+        self._heard[packet.address] = (device, packet)
+        self._heard.move_to_end(packet.address)
+        if len(self._heard) > _REMEMBERED:
+            self._heard.popitem(last=False)
+        for place, identity in self._waiting.items():
+            if not place.done() and identity.owns(packet):
+                place.set_result(device)
+        for listener in self._by_address.get(packet.address, ()):
+            _hand_over(listener, packet)
+        for listener in self._others:
+            if listener.tracker.identity.owns(packet):
+                _hand_over(listener, packet)
+
+    def listen(self, listener: Listener, link: BleLink) -> None:
+        """Hand a device its advertisements, the last one at once if it is fresh."""
+        self._listeners[listener] = None
+        self.slots.count = min(self.slots.count, link.slots)
+        if link.scan is Scan.ACTIVE and not self._active:
+            self._active = True
+            self._rung = Rung.RESTART_SCAN
+            self._bell.set()
+        address = listener.tracker.identity.address
+        if address is not None:
+            self._by_address.setdefault(address, []).append(listener)
+        else:
+            self._others.append(listener)
+        limit = time.time() - link.freshness
+        for _, packet in list(self._heard.values()):
+            if packet.time >= limit and listener.tracker.identity.owns(packet):
+                _hand_over(listener, packet)
+
+    def ignore(self, listener: Listener) -> None:
+        """Hand it nothing more."""
+        self._listeners.pop(listener, None)
+        address = listener.tracker.identity.address
+        group = self._by_address.get(address, []) if address is not None else self._others
+        if listener in group:
+            group.remove(listener)
+
+    async def find(self, link: BleLink, identity: Identity) -> BLEDevice:
+        """Wait until a device is heard.
+
+        Raises:
+            UnavailableError: It is not, in time.
+        """
+        self.backend  # noqa: B018 - raises where the radio is broken
+        limit = time.time() - link.find_timeout
+        for device, packet in reversed(self._heard.values()):
+            if packet.time >= limit and identity.owns(packet):
+                return device
+        place: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
+        self._waiting[place] = identity
+        try:
+            async with asyncio.timeout(link.find_timeout):
+                return await place
+        except TimeoutError:
+            raise UnavailableError(
+                f"{link.who} is not heard by {self.name}: it is out of range, off, or connected "
+                "to something else"
+            ) from None
+        finally:
+            del self._waiting[place]
+
+    # --------------------------------------------------------------- links ----
+
+    async def connect(
+        self, link: BleLink, identity: Identity, on_lost: Callable[[], None]
+    ) -> BleakClient:
+        """Connect a device that has a slot; one at a time.
+
+        Raises:
+            DmiError: It cannot be reached, or refuses.
+        """
+        device = await self.find(link, identity)
+        async with self._connecting:
+            try:
+                client = await self._establish(link, device, on_lost)
+            except UnavailableError:
+                self.tally["connects_failed"] += 1
+                await self._note_failure(device)
+                raise
+        self._links.succeed()
+        self.tally["connects"] += 1
+        return client
+
+    async def _establish(
+        self, link: BleLink, device: BLEDevice, on_lost: Callable[[], None]
+    ) -> BleakClient:
+        backend = self.backend
+        if link.passkey is not None:
+            from mappers.ble.secrets import read_passkey
+
+            backend.passkeys[device.address.upper()] = read_passkey(link.passkey)
+        with translated(f"connecting to {link.who}"):
+            async with asyncio.timeout(link.connect_timeout):
+                return await establish_connection(
+                    BleakClient,
+                    device,
+                    link.who,
+                    disconnected_callback=lambda _client: on_lost(),
+                    max_attempts=link.attempts,
+                    pair=link.pair,
+                    backend=backend.client,
+                    **backend.kwargs,
+                )
+
+    async def _note_failure(self, device: BLEDevice) -> None:
+        """A device that is heard cannot be connected: after some times more is done."""
+        rung = self._links.fail()
+        if rung is Rung.CLEAN_LINKS:
+            self.tally[rung.value] += 1
+            if is_bluez(self.name):
+                with translated("closing stale links"):
+                    await close_stale_connections(device)
+        elif rung is not None:
+            self._rung = rung
+            self._bell.set()
+
+
+def scanner_for(
+    backend: RadioBackend,
+    heard: Callable[[BLEDevice, AdvertisementData], None],
+    *,
+    active: bool,
+) -> BleakScanner:
+    """Make a scanner on a radio."""
+    options: dict[str, Any] = dict(backend.kwargs)
+    if not active and backend.scanner is None:
+        patterns = [OrPattern(0, AdvertisementDataType.FLAGS, flags) for flags in _FLAGS]
+        options["bluez"] = {**options.get("bluez", {}), "or_patterns": patterns}
+    return BleakScanner(
+        heard,
+        scanning_mode="active" if active else "passive",
+        backend=backend.scanner,
+        **options,
+    )
+
+
+def _hand_over(listener: Listener, packet: Packet) -> None:
+    if listener.tracker.hear(packet):
+        listener.heard()
+
+
+def _first(errors: "BaseExceptionGroup[DmiError]") -> DmiError:
+    for error in errors.exceptions:
+        if isinstance(error, DmiError):
+            return error
+        if isinstance(error, BaseExceptionGroup):
+            return _first(error)
+    raise AssertionError("a group of DmiErrors has one")
