@@ -4,9 +4,9 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
-from dmi.manifests import Manifest, Mistake, manifest_files, parse_manifests, read_manifests
+from dmi.manifests import Manifest, Mistake, Survey, manifest_files, survey_file, survey_text
 
-__all__ = ["read_sources"]
+__all__ = ["read_sources", "survey_sources"]
 
 STDIN = "-"
 
@@ -17,17 +17,28 @@ def read_sources(names: Iterable[str]) -> tuple[list[Manifest], list[Mistake]]:
     Raises:
         NotFoundError: There is no such file or directory.
     """
-    manifests: list[Manifest] = []
-    mistakes: list[Mistake] = []
+    survey = survey_sources(names)
+    return survey.manifests, survey.mistakes
+
+
+def survey_sources(names: Iterable[str]) -> Survey:
+    """Read as `read_sources` does, and keep what is right of mistaken objects too.
+
+    Raises:
+        NotFoundError: There is no such file or directory.
+    """
+    whole = Survey()
     for name in names:
         if name == STDIN:
-            results = [parse_manifests(sys.stdin.buffer.read(), "stdin")]
+            surveys = [survey_text(sys.stdin.buffer.read(), "stdin")]
         else:
-            results = [read_manifests(file) for file in manifest_files(Path(name))]
-        for found, wrong in results:
-            manifests += found
-            mistakes += wrong
-    return _without_namesakes(manifests, mistakes), mistakes
+            surveys = [survey_file(file) for file in manifest_files(Path(name))]
+        for survey in surveys:
+            whole.manifests += survey.manifests
+            whole.mended += survey.mended
+            whole.mistakes += survey.mistakes
+    whole.manifests = _without_namesakes(whole.manifests, whole.mistakes)
+    return whole
 
 
 def _without_namesakes(manifests: list[Manifest], mistakes: list[Mistake]) -> list[Manifest]:

@@ -7,14 +7,14 @@ from typing import Any
 
 from dmi.edgecore import device_faults, model_faults
 from dmi.errors import ConfigError
-from dmi.manifests import Manifest, Mistake
+from dmi.manifests import Fault, Manifest, Mistake
 from dmi.manifests.checks import check_device
 from dmi.resources import Device, DeviceModel, Key
 from dmi_cli.exits import Exit
 from dmi_cli.output import print_document, print_line
 from dmi_cli.programs import BUILT_IN, find_driver
 from dmi_cli.settings import settings_faults
-from dmi_cli.sources import read_sources
+from dmi_cli.sources import survey_sources
 from mapper_sdk.driver import Driver
 
 __all__ = ["examine", "validate"]
@@ -26,10 +26,12 @@ def validate(options: argparse.Namespace) -> int:
     Raises:
         NotFoundError: There is no such file or directory.
     """
-    manifests, mistakes = read_sources(options.file)
-    drivers = _drivers({*_protocols(manifests)}, options.driver or [])
-    more, warnings = examine(manifests, drivers)
-    mistakes = _in_order([*mistakes, *more])
+    survey = survey_sources(options.file)
+    manifests = survey.manifests
+    everything = [*manifests, *survey.mended]
+    drivers = _drivers({*_protocols(everything)}, options.driver or [])
+    more, warnings = examine(everything, drivers)
+    mistakes = _in_order([*survey.mistakes, *(m for m in more if m not in survey.mistakes)])
     warnings = _in_order(warnings)
     refused = bool(mistakes) or (options.strict and bool(warnings))
     if options.output == "json":
@@ -78,26 +80,37 @@ def examine(
     Returns:
         The mistakes, and what is peculiar to a stock EdgeCore.
     """
-    models: dict[Key, DeviceModel] = {
-        manifest.key: manifest.object
-        for manifest in manifests
-        if isinstance(manifest.object, DeviceModel)
-    }
+    models: dict[Key, Manifest] = {}
+    for manifest in manifests:
+        if isinstance(manifest.object, DeviceModel):
+            models.setdefault(manifest.key, manifest)
     mistakes: list[Mistake] = []
     warnings: list[Mistake] = []
     for manifest in manifests:
         found = manifest.object
         if isinstance(found, Device):
-            model = models.get(found.model_key)
-            faults = check_device(found, model)
-            driver = drivers.get(found.spec.protocol.protocol_name)
-            if model is not None and driver is not None:
-                faults += settings_faults(found, model, driver)
+            faults = _device_faults(found, models.get(found.model_key), drivers)
             mistakes += [manifest.mistake(fault) for fault in faults]
             warnings += [manifest.mistake(fault) for fault in device_faults(found)]
         elif isinstance(found, DeviceModel):
             warnings += [manifest.mistake(fault) for fault in model_faults(found)]
     return mistakes, warnings
+
+
+def _device_faults(
+    device: Device, declared: Manifest | None, drivers: Mapping[str, type[Driver[Any, Any]]]
+) -> list[Fault]:
+    """Judge a device by its model and its driver, but no property that its model has wrong."""
+    model = declared.object if declared is not None else None
+    if declared is None or not isinstance(model, DeviceModel):
+        return check_device(device, None)
+    faults = check_device(device, model)
+    driver = drivers.get(device.spec.protocol.protocol_name)
+    if driver is not None:
+        faults += settings_faults(device, model, driver)
+    names = [prop.name for prop in device.spec.properties]
+    doubtful = [("spec", "properties", i) for i, n in enumerate(names) if n in declared.doubtful]
+    return [fault for fault in faults if fault.path[:3] not in doubtful]
 
 
 def _in_order(mistakes: Sequence[Mistake]) -> list[Mistake]:

@@ -3,10 +3,13 @@
 from dmi.manifests.checks import check_alone, check_device, check_model
 from dmi.manifests.reading import (
     Manifest,
+    Survey,
     load_manifests,
     manifest_files,
     parse_manifests,
     read_manifests,
+    survey_file,
+    survey_text,
 )
 from dmi.mistakes import Fault, ManifestError, Mistake, YamlPath, path_text
 
@@ -15,6 +18,7 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "Mistake",
+    "Survey",
     "YamlPath",
     "check_alone",
     "check_device",
@@ -24,4 +28,6 @@ __all__ = [
     "parse_manifests",
     "path_text",
     "read_manifests",
+    "survey_file",
+    "survey_text",
 ]

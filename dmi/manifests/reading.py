@@ -4,11 +4,12 @@ A cluster's objects may carry fields that are newer than we are; in a file that 
 unknown field is a typo, so it is refused here.
 """
 
+import copy
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass, field
 from pathlib import Path as FilePath
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
@@ -24,12 +25,15 @@ __all__ = [
     "Manifest",
     "ManifestError",
     "Mistake",
+    "Survey",
     "check_device",
     "check_model",
     "load_manifests",
     "manifest_files",
     "parse_manifests",
     "read_manifests",
+    "survey_file",
+    "survey_text",
 ]
 
 Object = Device | DeviceModel | DeviceStatus
@@ -60,6 +64,9 @@ _OF_THE_SERVER: Final = frozenset(
 )
 """Metadata that `kubectl get -o yaml` prints and that means nothing here."""
 
+_MENDINGS: Final = 3
+"""How often more is taken out of a mistaken object, until the rest can be read."""
+
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
@@ -70,12 +77,15 @@ class Manifest:
         file: Name of the file.
         document: Position of its YAML document, from 1.
         line: Where the object starts, from 1.
+        doubtful: Properties that were written with mistakes, in a mended object.
     """
 
     object: Object
     file: str
     document: int
     line: int
+    doubtful: frozenset[str] = frozenset()
+    _: KW_ONLY
     _source: Document
     _root: YamlPath = ()
     _old: bool = False
@@ -95,6 +105,43 @@ class Manifest:
         renamed = self._old and self.kind == "Device"
         path = _old_path(fault.path) if renamed else fault.path
         return self._source.mistake((*self._root, *path), fault.problem, fault.hint)
+
+
+@dataclass
+class Survey:
+    """Everything that some text holds.
+
+    Attributes:
+        manifests: Every object that is right.
+        mended: Every other object without its mistaken fields, as far as one can tell;
+            good for finding more mistakes, and for nothing else.
+        mistakes: In the order of the text.
+    """
+
+    manifests: list[Manifest] = field(default_factory=list)
+    mended: list[Manifest] = field(default_factory=list)
+    mistakes: list[Mistake] = field(default_factory=list)
+
+    def add(self, document: Document, root: YamlPath, data: Plain) -> None:
+        """Judge one object of a document."""
+        found, old, faults = _read_object(data)
+        self.mistakes += [document.mistake((*root, *f.path), f.problem, f.hint) for f in faults]
+        if found is None:
+            return
+        line = document.line(root)
+        own = _own_faults(found)
+        manifest = Manifest(
+            found,
+            document.file,
+            document.index,
+            line,
+            _doubtful(found, [*faults, *own]),
+            _source=document,
+            _root=root,
+            _old=old,
+        )
+        self.mistakes += [manifest.mistake(fault) for fault in own]
+        (self.mended if faults or own else self.manifests).append(manifest)
 
 
 def load_manifests(source: FilePath | str | bytes, *, name: str = "-") -> list[Manifest]:
@@ -144,15 +191,23 @@ def read_manifests(path: FilePath | str) -> tuple[list[Manifest], list[Mistake]]
 
     A file that cannot be opened, or is not text, is one mistake.
     """
+    survey = survey_file(path)
+    return survey.manifests, survey.mistakes
+
+
+def survey_file(path: FilePath | str) -> Survey:
+    """Read one file as `read_manifests` does, and keep what is right of mistaken objects too."""
     file = FilePath(path)
     try:
         if file.stat().st_size > MAX_BYTES:
             problem = f"longer than {MAX_BYTES // 1024 // 1024} MiB"
-            return [], [Mistake(str(path), 0, 0, "", problem, "split it into several files")]
+            hint = "split it into several files"
+            return Survey(mistakes=[Mistake(str(path), 0, 0, "", problem, hint)])
         content = file.read_bytes()
     except OSError as error:
-        return [], [Mistake(str(path), 0, 0, "", f"cannot be read: {error.strerror or error}")]
-    return parse_manifests(content, str(path))
+        problem = f"cannot be read: {error.strerror or error}"
+        return Survey(mistakes=[Mistake(str(path), 0, 0, "", problem)])
+    return survey_text(content, str(path))
 
 
 def parse_manifests(content: str | bytes, name: str) -> tuple[list[Manifest], list[Mistake]]:
@@ -162,23 +217,26 @@ def parse_manifests(content: str | bytes, name: str) -> tuple[list[Manifest], li
         content: Text, or UTF-8.
         name: What to call it in mistakes.
     """
+    survey = survey_text(content, name)
+    return survey.manifests, survey.mistakes
+
+
+def survey_text(content: str | bytes, name: str) -> Survey:
+    """Read text as `parse_manifests` does, and keep what is right of mistaken objects too."""
     try:
         text = content if isinstance(content, str) else content.decode()
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
-        return [], [Mistake(name, 0, line, "", "is not UTF-8 text")]
+        return Survey(mistakes=[Mistake(name, 0, line, "", "is not UTF-8 text")])
     documents, mistakes = split_documents(text, name)
-    manifests: list[Manifest] = []
+    survey = Survey(mistakes=mistakes)
     for document in documents:
         for root, data in _objects(document.data, ()):
-            result = _read_object(document, root, data)
-            if isinstance(result, Manifest):
-                manifests.append(result)
-            else:
-                mistakes += result
-    manifests, twice = _without_namesakes(manifests)
-    mistakes += twice
-    return manifests, sorted(mistakes, key=lambda mistake: (mistake.document, mistake.line))
+            survey.add(document, root, data)
+    survey.manifests, twice = _without_namesakes(survey.manifests)
+    survey.mistakes += twice
+    survey.mistakes.sort(key=lambda mistake: (mistake.document, mistake.line))
+    return survey
 
 
 def _objects(data: Plain, root: YamlPath) -> Iterable[tuple[YamlPath, Plain]]:
@@ -192,31 +250,70 @@ def _objects(data: Plain, root: YamlPath) -> Iterable[tuple[YamlPath, Plain]]:
     yield root, data
 
 
-def _read_object(document: Document, root: YamlPath, data: Plain) -> Manifest | list[Mistake]:
-    def placed(faults: Iterable[Fault]) -> list[Mistake]:
-        return [document.mistake((*root, *f.path), f.problem, f.hint) for f in faults]
-
+def _read_object(data: Plain) -> tuple[Object | None, bool, list[Fault]]:
+    """Give the object as far as it can be read, whether it is of v1alpha2, and what cannot."""
     if not isinstance(data, dict):
         problem = "must be a block of fields with apiVersion, kind, metadata and spec"
-        return placed([Fault((), problem)])
+        return None, False, [Fault((), problem)]
     if identity := _identity_faults(data):
-        return placed(identity)
-    name = str(data["kind"])
+        return None, False, identity
     old = data["apiVersion"] == v1alpha2.API_VERSION
-    text = json.dumps(_without_server_fields(data))
-    found: Object
+    model = (_OLD_KINDS if old else _KINDS)[str(data["kind"])]
+    plain = _without_server_fields(data)
+    faults: list[Fault] = []
+    found: BaseModel | None
     try:
-        if old:
-            found = _strictly(_OLD_KINDS[name], text).upgraded()
-        else:
-            found = _strictly(_KINDS[name], text)
+        found = _strictly(model, json.dumps(plain))
     except ValidationError as error:
-        model: type[BaseModel] = _OLD_KINDS[name] if old else _KINDS[name]
-        return placed(fault_of(detail, model) for detail in error.errors(include_url=False))
-    line = document.line(root)
-    manifest = Manifest(found, document.file, document.index, line, document, root, old)
-    faults = _own_faults(found)
-    return [manifest.mistake(fault) for fault in faults] if faults else manifest
+        faults = [fault_of(detail, model) for detail in error.errors(include_url=False)]
+        found = _mended(model, plain, faults)
+    if isinstance(found, v1alpha2.Device | v1alpha2.DeviceModel):
+        found = found.upgraded()
+    return found if isinstance(found, Object) else None, old, faults
+
+
+def _mended(model: type[_Model], data: dict[str, Plain], faults: list[Fault]) -> _Model | None:
+    """What the object would be without its mistaken fields; None where nothing sensible is left."""
+    mended = copy.deepcopy(data)
+    for _ in range(_MENDINGS):
+        for fault in faults:
+            _take_out(mended, fault.path)
+        if isinstance(metadata := mended.setdefault("metadata", {}), dict):
+            metadata.setdefault("name", "unnamed")
+        try:
+            return _strictly(model, json.dumps(mended))
+        except ValidationError as error:
+            faults = [fault_of(detail, model) for detail in error.errors(include_url=False)]
+    return None
+
+
+def _take_out(data: dict[str, Plain], path: YamlPath) -> None:
+    """Remove a field; where it is missing already, the block that cannot do without it."""
+    place: Any = data
+    blocks: list[tuple[dict[str, Plain], str]] = []
+    for part in path:
+        if isinstance(place, dict):
+            blocks.append((place, str(part)))
+            place = place.get(str(part))
+        elif isinstance(place, list) and isinstance(part, int) and part < len(place):
+            place = place[part]
+    for block, name in reversed(blocks):
+        if name in block:
+            del block[name]
+            return
+
+
+def _doubtful(found: Object, faults: Iterable[Fault]) -> frozenset[str]:
+    """Names of the properties that have faults."""
+    if isinstance(found, DeviceStatus):
+        return frozenset()
+    properties = found.spec.properties
+    names = set()
+    for fault in faults:
+        match fault.path:
+            case ("spec", "properties", int(index), *_) if index < len(properties):
+                names.add(properties[index].name)
+    return frozenset(names)
 
 
 def _own_faults(found: Object) -> list[Fault]:

@@ -155,3 +155,24 @@ def test_a_new_mapper_judges_by_its_own_driver(dmi, tmp_path, monkeypatch):
     assert result.code == Exit.REFUSED
     assert "configData.itm: unknown field (did you mean 'item'?)" in result.out
     assert dmi("validate", "-f", file, "--driver", "oven_one_driver:Nothing").code == 3
+
+
+def test_a_mistake_hides_no_other(dmi, plant):
+    plant("boiler.yaml", "nodeName: edge-node", "nodNam: edge-node")
+    plant("boiler.yaml", "register: InputRegister", "register: InputRegistr")
+    folder = plant("boiler.yaml", 'value: "65"', "value: 65")
+    result = dmi("validate", "-f", folder)
+    assert result.code == Exit.REFUSED
+    for words in ("nodNam: unknown field", "register: must be one of", "put it in quotes"):
+        assert words in result.out
+    assert "3 mistakes" in result.out
+
+
+def test_what_a_model_has_wrong_is_not_held_against_its_devices(dmi, plant):
+    plant("models.yaml", "type: FLOAT", "type: FLOT")
+    folder = plant("pump.yaml", "scale: 0.1", "scal: 0.1")
+    result = dmi("validate", "-f", folder)
+    assert result.code == Exit.REFUSED
+    assert "did you mean 'FLOAT'" in result.out
+    assert "scal: unknown field" in result.out
+    assert "2 mistakes" in result.out

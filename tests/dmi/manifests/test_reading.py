@@ -12,6 +12,7 @@ from dmi.manifests import (
     manifest_files,
     parse_manifests,
     read_manifests,
+    survey_text,
 )
 from dmi.resources import Device, DeviceModel, DeviceStatus, Key
 
@@ -370,3 +371,27 @@ def test_lone_surrogates_are_refused_politely():
     )
     _, mistakes = parse_manifests(text, "f")
     assert mistakes
+
+
+def test_what_is_right_of_a_mistaken_object_is_kept_for_more_checks():
+    text = MODEL.replace("kiln", "Kiln", 1) + "  protocl: modbus\n"
+    survey = survey_text(text, "kiln.yaml")
+    assert not survey.manifests
+    assert [mistake.path for mistake in survey.mistakes] == ["metadata.name", "spec.protocl"]
+    (mended,) = survey.mended
+    assert isinstance(mended.object, DeviceModel)
+    assert mended.object.spec.properties
+    assert not mended.doubtful
+
+
+def test_a_mended_object_knows_its_doubtful_properties():
+    survey = survey_text(MODEL + "    - {name: glow, type: FLOT}\n", "kiln.yaml")
+    (mended,) = survey.mended
+    assert mended.doubtful == {"glow"}
+
+
+def test_nothing_is_mended_where_nothing_sensible_is_left():
+    survey = survey_text("apiVersion: devices.kubeedge.io/v1beta1\nkind: Device\nspec: 7\n", "x")
+    assert not survey.manifests
+    assert survey.mistakes
+    assert all(mended.object.spec == type(mended.object.spec)() for mended in survey.mended)
