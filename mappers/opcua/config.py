@@ -137,7 +137,7 @@ class OpcuaLink(BaseModel):
         json_schema_extra={"unit": "ms"},
     )
     keep_alive: Seconds = Field(
-        default=5.0,
+        default=3.0,
         description="How often it says that it is there when nothing has changed. A "
         "subscription that is silent for one and a half times this is made anew.",
     )

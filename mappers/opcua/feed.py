@@ -108,7 +108,8 @@ class Feed:
     sequence: int = 0
     heard_at: float = field(default_factory=time.monotonic)
     closed: bool = False
-    _allowed_silence: float = 0.0
+    _promised: float = 0.0
+    _timeout: float = 0.0
 
     # ------------------------------------------------------- on the server ----
 
@@ -130,8 +131,8 @@ class Feed:
         create = channel.session.create_subscription
         made = await channel.ask("subscribing", create, parameters, _ignore)
         interval = made.RevisedPublishingInterval / 1000
-        self._allowed_silence = _SILENCE * interval * made.RevisedMaxKeepAliveCount
-        self._allowed_silence += channel.link.timeout
+        self._timeout = channel.link.timeout
+        self._promised = interval * made.RevisedMaxKeepAliveCount
         self.sequence = 0
         self.heard_at = time.monotonic()
         self.subscription = made.SubscriptionId
@@ -205,7 +206,6 @@ class Feed:
         )
         transfer = channel.session.transfer_subscriptions
         (result,) = await channel.ask("moving a subscription", transfer, parameters)
-        self.heard_at = time.monotonic()
         return bool(result.StatusCode.is_good())
 
     async def republish(self, channel: Channel, until: int | None = None) -> int:
@@ -225,6 +225,8 @@ class Feed:
                 message = await channel.session.republish(self.subscription, wanted)
             except ua.UaStatusCodeError as error:
                 return -1 if error.code in _UNKNOWN_SUBSCRIPTION else count
+            if message.SequenceNumber != wanted:
+                return count  # some servers answer with nothing instead of an error
             self.take(message)
             self.sequence = wanted
             count += 1
@@ -235,7 +237,11 @@ class Feed:
     @property
     def is_silent(self) -> bool:
         """Whether the server has said nothing for longer than it promised."""
-        return time.monotonic() - self.heard_at > self._allowed_silence
+        return time.monotonic() - self.heard_at > _SILENCE * self._promised + self._timeout
+
+    def expect(self) -> None:
+        """After a recovery: it must be heard of as soon as it promised, or it is made anew."""
+        self.heard_at = time.monotonic() - 0.5 * self._promised - 0.8 * self._timeout
 
     @property
     def refused(self) -> Iterator[int]:

@@ -67,6 +67,7 @@ class Peer:
         self._dead: UnavailableError | None = None
         self._task: asyncio.Task[None] | None = None
         self._used_at = time.monotonic()
+        self._closing = False
 
     # ------------------------------------------------------------- its life ----
 
@@ -80,14 +81,23 @@ class Peer:
         self._ready.set()
         # Held here and ended by `close`: whichever device opened it need not outlive the others.
         self._task = asyncio.create_task(self._run(), name=f"opcua {self._link.address}")
+        self._task.add_done_callback(self._ended)
 
     async def close(self) -> None:
         """Disconnect; safe to call twice."""
         task, self._task = self._task, None
+        self._closing = True
         if task is not None:
             task.cancel()
             await asyncio.wait([task])
         await self.channel.close()
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """A bug must not look like a quiet server."""
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            log.error("the session with %s has a bug", self._link.address, exc_info=error)
+            self._give_up(UnavailableError(f"{self._link.address}: {error!r}"))
 
     @property
     def is_dead(self) -> bool:
@@ -153,6 +163,8 @@ class Peer:
                     group.create_task(self._until_lost())
             except* _LostError:
                 pass
+            if self._closing:
+                return  # a task group that just failed swallows being cancelled
             self._ready.clear()
             self._lost.clear()
             try:
@@ -305,26 +317,24 @@ class Peer:
         same = await self.channel.reopen()
         self._count(Rung.RESUME if same else Rung.NEW_SESSION)
         for feed in list(self._feeds):
-            if not same and not await self._transferred(feed):
-                await self._recreate(feed)
-                continue
-            missed = await feed.republish(self.channel)
+            # Also within the session from before: some servers send to the old connection else.
+            moved = await self._transferred(feed)
+            if moved and not same:
+                self._count(Rung.TRANSFER)
+            missed = await feed.republish(self.channel) if moved or same else -1
             if missed < 0:
                 await self._recreate(feed)
             else:
                 self._count(Rung.REPUBLISH, missed)
-                feed.heard_at = time.monotonic()
+                feed.expect()
 
     async def _transferred(self, feed: Feed) -> bool:
         try:
-            done = await feed.transfer(self.channel)
+            return await feed.transfer(self.channel)
         except DmiError as error:
             if is_gone(error):
                 raise
             return False
-        if done:
-            self._count(Rung.TRANSFER)
-        return done
 
     async def _recreate(self, feed: Feed) -> None:
         polled = [item.polled for item in feed.items]
