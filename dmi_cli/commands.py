@@ -104,7 +104,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
         help="end after this time; without it, Ctrl-C ends it",
     )
     parser.add_argument("--json", action="store_true", help="no table; one JSON summary at the end")
-    parser.add_argument("--protocol", choices=("modbus",), default="modbus")
+    parser.add_argument("--protocol", choices=("modbus", "ble", "all"), default="modbus")
     parser.add_argument("--keep", metavar="DIR", help="work in DIR and leave everything there")
 
 
@@ -236,7 +236,7 @@ COMMANDS: Final = (
     ),
     Command(
         "mapper",
-        "run a mapper: modbus, opcua, or a driver of your own",
+        "run a mapper: modbus, opcua, ble, or a driver of your own",
         "dmi_cli.programs:mapper",
         _program,
         epilog="examples:\n"
@@ -247,7 +247,7 @@ COMMANDS: Final = (
     ),
     Command(
         "simulate",
-        "run a simulated device: modbus, opcua",
+        "run simulated devices: modbus, opcua, ble",
         "dmi_cli.programs:simulate",
         _program,
         epilog="example:\n  dmi simulate modbus --help",

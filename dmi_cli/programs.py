@@ -18,6 +18,7 @@ __all__ = ["BUILT_IN", "find_driver", "manager", "mapper", "simulate"]
 BUILT_IN: Final = {
     "modbus": "mappers.modbus.driver:ModbusDriver",
     "opcua": "mappers.opcua.driver:OpcuaDriver",
+    "ble": "mappers.ble.driver:BleDriver",
 }
 """Protocols whose drivers come with the toolkit."""
 _SIMULATORS: Final = {

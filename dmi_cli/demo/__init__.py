@@ -1,4 +1,4 @@
-"""`dmi demo`: the main job on embedded defaults, as three processes anybody can look into."""
+"""`dmi demo`: the main job on embedded defaults, as processes anybody can look into."""
 
 import argparse
 import asyncio
@@ -14,15 +14,15 @@ import httpx
 
 from dmi.errors import DmiError
 from dmi.lifecycle import stopped_by_signals
+from dmi_cli.demo.plot import PLOTS
 from dmi_cli.demo.snapshot import Node
 from dmi_cli.demo.stage import Stage
-from dmi_cli.demo.story import Plot, Story
+from dmi_cli.demo.story import Story
 from dmi_cli.demo.view import View
 
 __all__ = ["run"]
 
 LOOK_SECONDS = 3.0
-PLOTS = {"modbus": Plot(device="boiler", setpoint="setpoint", wishes=(62.5, 58.0))}
 
 
 def run(args: argparse.Namespace) -> int:
@@ -56,10 +56,9 @@ async def _run(args: argparse.Namespace, scratch: Path) -> Story:
         node = Node(http)
         live = sys.stdout.isatty() and not args.json
         view = View(live=live, latest=lambda: node.latest)
-        stage = Stage(args.protocol, scratch, node, view)
-        story = Story(
-            PLOTS[args.protocol], node, view, stage.programs, pace=LOOK_SECONDS if live else 0
-        )
+        plots = tuple(PLOTS.values()) if args.protocol == "all" else (PLOTS[args.protocol],)
+        stage = Stage(plots, scratch, node, view)
+        story = Story(plots, node, view, stage, pace=LOOK_SECONDS if live else 0)
         with stopped_by_signals(stop), view.shown():
             async with asyncio.TaskGroup() as group:
                 told = asyncio.Event()
@@ -76,7 +75,7 @@ async def _run(args: argparse.Namespace, scratch: Path) -> Story:
 
 async def _tell(stage: Stage, story: Story, group: asyncio.TaskGroup, told: asyncio.Event) -> None:
     try:
-        async with story.step("started", "three processes start") as detail:
+        async with story.step("started", "the processes start") as detail:
             await stage.build(group)
             detail.append(", ".join(stage.programs))
         await story.tell()

@@ -44,12 +44,17 @@ class Snapshot:
 
 
 class Node:
-    """The two REST services, wherever they are now; a dead one is just not there."""
+    """The manager's and the mappers' REST, wherever they are now; a dead one is just not there.
+
+    Attributes:
+        manager_url: Of the manager; empty before it has started.
+        mapper_urls: Of the mappers, by protocol.
+    """
 
     def __init__(self, http: httpx.AsyncClient) -> None:
         self._http = http
         self.manager_url = ""
-        self.mapper_url = ""
+        self.mapper_urls: dict[str, str] = {}
         self.latest = Snapshot()
 
     async def look(self) -> Snapshot:
@@ -98,17 +103,18 @@ class Node:
         )
         return twin
 
-    async def read_live(self, device: str, prop: str) -> Any:  # noqa: ANN401 - JSON
-        """Read one property from the device itself, through the mapper."""
+    async def read_live(self, protocol: str, device: str, prop: str) -> Any:  # noqa: ANN401 - JSON
+        """Read one property from the device itself, through its mapper."""
         path = f"/api/v1/devices/default/{device}/properties/{prop}?live=true"
-        return await self._send("GET", self.mapper_url + path)
+        return await self._send("GET", self.mapper_urls[protocol] + path)
 
     async def mapper_counts(self) -> dict[str, float]:
-        """The mapper's counters, from its Prometheus metrics, summed over their labels."""
-        text = await self._text(f"{self.mapper_url}/metrics")
+        """The mappers' counters, from their Prometheus metrics, summed over mappers and labels."""
         counts: dict[str, float] = {}
-        for name, value in re.findall(r"^(\w+)(?:\{[^}]*\})? (\S+)$", text, re.MULTILINE):
-            counts[name] = counts.get(name, 0.0) + float(value)
+        for url in self.mapper_urls.values():
+            text = await self._text(f"{url}/metrics")
+            for name, value in re.findall(r"^(\w+)(?:\{[^}]*\})? (\S+)$", text, re.MULTILINE):
+                counts[name] = counts.get(name, 0.0) + float(value)
         return counts
 
     async def _get(self, path: str) -> Any:  # noqa: ANN401 - JSON

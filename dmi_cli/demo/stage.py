@@ -1,10 +1,12 @@
-"""The demo's stage: a scratch folder, three programs, their addresses, and how they start."""
+"""The demo's stage: a scratch folder, the programs, their addresses, and how they start."""
 
 import asyncio
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 from dmi_cli.demo.plant import write_plant
+from dmi_cli.demo.plot import Plot
 from dmi_cli.demo.processes import Program
 from dmi_cli.demo.snapshot import Node
 from dmi_cli.demo.view import View
@@ -13,49 +15,64 @@ __all__ = ["Stage"]
 
 
 class Stage:
-    """Starts the simulator, the manager and the mapper, each when the one before is ready."""
+    """Starts the simulators, the manager and the mappers, each when those before are ready.
 
-    def __init__(self, protocol: str, scratch: Path, node: Node, view: View) -> None:
+    Attributes:
+        programs: By name, in the order they were started; those of the mappers begin with
+            `mapper`.
+    """
+
+    def __init__(self, plots: Sequence[Plot], scratch: Path, node: Node, view: View) -> None:
         self.programs: dict[str, Program] = {}
-        self._protocol = protocol
+        self._plots = plots
         self._scratch = scratch
         self._node = node
         self._view = view
+
+    def mapper(self, plot: Plot) -> Program:
+        """The mapper of one protocol."""
+        return self.programs[self._name("mapper", plot)]
 
     async def build(self, group: asyncio.TaskGroup) -> None:
         """Start everything.
 
         Raises:
             UnavailableError: A program did not come up.
-            ConfigError: The plant's device files are missing.
+            ConfigError: A plant's device files are missing.
         """
-        scratch, protocol = self._scratch, self._protocol
-        simulator = await self._start(
-            group, "simulator", ["simulate", protocol, "--port", str(_free_port()), "--ready-json"]
-        )
-        devices = scratch / "devices"
-        devices.mkdir(exist_ok=True)
-        write_plant(devices, int(simulator["port"]))
-        sock, api = scratch / "dmi.sock", f"127.0.0.1:{_free_port()}"
-        manager = await self._start(
-            group,
-            "manager",
-            [
-                *("manager", "--ready-json", "--data-dir", str(scratch / "manager")),
-                *("--socket", str(sock), "--api", api, "--devices", str(devices)),
-            ],
-        )
-        self._node.manager_url = manager["api"]
-        mapper = await self._start(
-            group,
-            "mapper",
-            [
-                *("mapper", protocol, "--ready-json", "--manager-socket", str(sock)),
-                *("--rest", f"127.0.0.1:{_free_port()}"),
-            ],
-        )
-        self._node.mapper_url = mapper["rest"]
+        devices = self._scratch / "devices"
+        for plot in self._plots:
+            words = ["simulate", plot.protocol, "--port", str(_free_port()), "--ready-json"]
+            simulator = await self._start(group, self._name("simulator", plot), words)
+            # In one folder, but files of one name may come from two plants.
+            write_plant(plot.plant, devices / plot.protocol, int(simulator["port"]))
+        await self._start_manager(group, devices)
+        for plot in self._plots:
+            await self._start_mapper(group, plot)
         self._say_addresses()
+
+    async def _start_manager(self, group: asyncio.TaskGroup, devices: Path) -> None:
+        words = [
+            *("manager", "--ready-json", "--data-dir", str(self._scratch / "manager")),
+            *("--socket", str(self._socket), "--api", f"127.0.0.1:{_free_port()}"),
+            *("--devices", str(devices)),
+        ]
+        self._node.manager_url = (await self._start(group, "manager", words))["api"]
+
+    async def _start_mapper(self, group: asyncio.TaskGroup, plot: Plot) -> None:
+        name = self._name("mapper", plot)
+        words = [
+            *("mapper", plot.protocol, "--ready-json", "--manager-socket", str(self._socket)),
+            *("--rest", f"127.0.0.1:{_free_port()}"),
+        ]
+        self._node.mapper_urls[plot.protocol] = (await self._start(group, name, words))["rest"]
+
+    def _name(self, what: str, plot: Plot) -> str:
+        return what if len(self._plots) == 1 else f"{what}-{plot.protocol}"
+
+    @property
+    def _socket(self) -> Path:
+        return self._scratch / "dmi.sock"
 
     async def tear_down(self) -> None:
         """Stop what was started, the latest first."""
@@ -71,17 +88,18 @@ class Stage:
         return await program.wait_ready()
 
     def _say_addresses(self) -> None:
-        manager, mapper = self._node.manager_url, self._node.mapper_url
-        twin = f"{manager}/api/v1/devices/default/boiler/twins"
+        manager, plot = self._node.manager_url, self._plots[0]
+        mapper = self._node.mapper_urls[plot.protocol]
+        twin = f"{manager}/api/v1/devices/default/{plot.device}/twins"
         self._view.note(f"curl {manager}/api/v1/devices            # what the manager knows")
-        self._view.note(f"curl {twin}/temperature")
+        self._view.note(f"curl {twin}/{plot.reading}")
         self._view.note(f"curl -N {manager}/api/v1/changes         # every change, as it happens")
         self._view.note(
-            f"curl -X PUT -H 'Content-Type: application/json' -d '{{\"value\": 60}}' "
-            f"'{twin}/setpoint/desired?wait=5'"
+            "curl -X PUT -H 'Content-Type: application/json' "
+            f"-d '{{\"value\": {plot.wishes[0]:g}}}' '{twin}/{plot.setpoint}/desired?wait=5'"
         )
         self._view.note(
-            f"curl '{mapper}/api/v1/devices/default/boiler?live=true'  # the device now"
+            f"curl '{mapper}/api/v1/devices/default/{plot.device}?live=true'  # the device now"
         )
         self._view.note(f"dmi get twins --server {manager}    logs and data: {self._scratch}")
 

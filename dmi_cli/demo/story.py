@@ -2,18 +2,19 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from dmi.errors import DmiError, UnavailableError
-from dmi_cli.demo.processes import Program
+from dmi_cli.demo.plot import Plot
 from dmi_cli.demo.snapshot import POLL_SECONDS, Node, Snapshot
+from dmi_cli.demo.stage import Stage
 from dmi_cli.demo.view import View
 
-__all__ = ["Plot", "Story", "Summary"]
+__all__ = ["Story", "Summary"]
 
 HEAL_SECONDS = 5.0
 """What the README promises for a restart of either side."""
@@ -27,21 +28,6 @@ STEPS = (
     "manager_recovered",
     "nothing_lost",
 )
-
-
-@dataclass(frozen=True)
-class Plot:
-    """What is special to one protocol's story.
-
-    Attributes:
-        device: Device whose `setpoint` is written.
-        setpoint: Name of the writable property.
-        wishes: Two values for it, both other than what the simulator starts with.
-    """
-
-    device: str
-    setpoint: str
-    wishes: tuple[float, float]
 
 
 @dataclass
@@ -70,22 +56,22 @@ class Story:
     """Runs the steps in order against the live processes, and keeps the score."""
 
     def __init__(
-        self, plot: Plot, node: Node, view: View, programs: dict[str, Program], *, pace: float
+        self, plots: Sequence[Plot], node: Node, view: View, stage: Stage, *, pace: float
     ) -> None:
         """Before the first step.
 
         Args:
-            plot: What is special to the protocol.
+            plots: What is special to each protocol; their stories are told together.
             node: Where to look and wish.
             view: Shows the steps.
-            programs: By name; they are there when the first step has held.
+            stage: Has the programs when the first step has held.
             pace: Seconds of rest after each step, for a person to look.
         """
         self.summary = Summary()
-        self._plot = plot
+        self._plots = plots
         self._node = node
         self._view = view
-        self._programs = programs
+        self._stage = stage
         self._pace = pace
         self._earlier = dict.fromkeys(_COUNTERS, 0)
 
@@ -127,47 +113,63 @@ class Story:
             )
 
     async def _wish_confirmed(self) -> None:
-        plot, value = self._plot, self._plot.wishes[0]
-        title = f"{plot.device}/{plot.setpoint} is wished to be {value}"
+        title = " and ".join(
+            f"{plot.device}/{plot.setpoint} is wished to be {plot.wishes[0]}"
+            for plot in self._plots
+        )
         async with self.step("wish_confirmed", title) as detail:
-            began = time.monotonic()
-            self.summary.writes["asked"] += 1
-            twin = await self._node.wish(plot.device, plot.setpoint, value, wait=10)
-            seconds = time.monotonic() - began
-            self._expect_settled(twin, value)
-            answer = await self._node.read_live(plot.device, plot.setpoint)
-            if answer["value"] != value:
-                raise UnavailableError(f"the device itself reads {answer['value']}")
-            detail.append(f"confirmed from the device in {seconds * 1000:.0f} ms")
+            times = [
+                f"{await self._wish_one(plot) * 1000:.0f} ms ({plot.device})"
+                for plot in self._plots
+            ]
+            detail.append(f"confirmed from the device in {', '.join(times)}")
+
+    async def _wish_one(self, plot: Plot) -> float:
+        value, began = plot.wishes[0], time.monotonic()
+        self.summary.writes["asked"] += 1
+        twin = await self._node.wish(plot.device, plot.setpoint, value, wait=10)
+        seconds = time.monotonic() - began
+        self._expect_settled(twin, value)
+        answer = await self._node.read_live(plot.protocol, plot.device, plot.setpoint)
+        if answer["value"] != value:
+            raise UnavailableError(f"the {plot.device} itself reads {answer['value']}")
+        return seconds
 
     async def _mapper_killed(self) -> None:
-        plot, value = self._plot, self._plot.wishes[1]
-        title = f"the mapper dies by SIGKILL; meanwhile {plot.setpoint} is wished to be {value}"
+        wishes = ", ".join(f"{plot.device} to be {plot.wishes[1]}" for plot in self._plots)
+        who = "the mapper dies" if len(self._plots) == 1 else "the mappers die"
+        title = f"{who} by SIGKILL; meanwhile is wished: {wishes}"
         async with self.step("mapper_recovered", title) as detail:
             before = await self._node.look()
             self._earlier = await self._counts_when_quiet()
             began, since = time.monotonic(), _now()
-            self._programs["mapper"].kill()
-            self.summary.writes["asked"] += 1
-            await self._node.wish(plot.device, plot.setpoint, value)
+            for plot in self._plots:
+                self._stage.mapper(plot).kill()
+            for plot in self._plots:
+                self.summary.writes["asked"] += 1
+                await self._node.wish(plot.device, plot.setpoint, plot.wishes[1])
             snapshot = await self._node.until(
                 "twins live again", lambda now: now.is_live(since), HEAL_SECONDS
             )
             seconds = time.monotonic() - began
             self._keep_recovery("mapper", seconds)
             self._keep_gap("mapper", before, snapshot)
-            self._node.mapper_url = (await self._programs["mapper"].wait_ready())["rest"]
-            settled = await self._node.until("wish confirmed", self._is_confirmed, HEAL_SECONDS)
-            self._expect_settled(settled.twins[f"{plot.device}/{plot.setpoint}"], value)
-            detail.append(f"all twins live after {seconds:.1f} s, and the wish was confirmed")
+            for plot in self._plots:
+                ready = await self._stage.mapper(plot).wait_ready()
+                self._node.mapper_urls[plot.protocol] = ready["rest"]
+            settled = await self._node.until("wish confirmed", self._are_confirmed, HEAL_SECONDS)
+            for plot in self._plots:
+                twin = settled.twins[f"{plot.device}/{plot.setpoint}"]
+                self._expect_settled(twin, plot.wishes[1])
+            detail.append(f"all twins live after {seconds:.1f} s, and confirmed")
 
     async def _manager_killed(self) -> None:
         title = "the manager dies by SIGKILL"
         async with self.step("manager_recovered", title) as detail:
             before = await self._node.look()
             began, since = time.monotonic(), _now()
-            self._programs["manager"].kill()
-            await self._programs["manager"].wait_ready()
+            self._stage.programs["manager"].kill()
+            await self._stage.programs["manager"].wait_ready()
             after = await self._node.until("the manager answers", _has_twins, HEAL_SECONDS)
             _expect_kept(before, after)
             await self._node.until("twins live again", lambda now: now.is_live(since), HEAL_SECONDS)
@@ -209,9 +211,9 @@ class Story:
             for name, counter in _COUNTERS.items()
         }
 
-    def _is_confirmed(self, snapshot: Snapshot) -> bool:
-        twin = snapshot.twins[f"{self._plot.device}/{self._plot.setpoint}"]
-        return bool(twin["desired"]) and twin["desired"]["status"] == "confirmed"
+    def _are_confirmed(self, snapshot: Snapshot) -> bool:
+        twins = [snapshot.twins[f"{plot.device}/{plot.setpoint}"] for plot in self._plots]
+        return all(t["desired"] and t["desired"]["status"] == "confirmed" for t in twins)
 
     def _expect_settled(self, twin: dict[str, Any], value: float) -> None:
         wish = twin["desired"]
