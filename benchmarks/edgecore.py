@@ -9,7 +9,7 @@ from typing import ClassVar, Final
 
 from benchmarks.measured import Figures, Measured, progress
 from benchmarks.processes import scratch_folder
-from benchmarks.virtual import VirtualDriver, VirtualVisit, devices, model
+from benchmarks.virtual import devices, model
 from dmi.errors import UnavailableError
 from dmi.reports import DeviceState, Registration
 from dmi.resources import Device, DeviceModel, Key
@@ -18,6 +18,7 @@ from mapper_sdk.fakes.clock import FakeClock
 from mapper_sdk.fakes.edgecore import FakeEdgeCore, FakeLimiter
 from mapper_sdk.link.v1beta1 import V1Beta1Link
 from mapper_sdk.mapper import Mapper
+from mapper_sdk.virtual import VirtualDriver, VirtualVisit
 
 __all__ = ["TARGET", "measure"]
 
@@ -49,7 +50,7 @@ class _MoodyDriver(VirtualDriver):
         return await super().read(visits)
 
     def _look(self) -> None:
-        if self.link.seed in self.away:
+        if self.link.start in self.away:
             raise UnavailableError("switched off")
 
 

@@ -33,7 +33,7 @@ def run_manager(folder: Path) -> AbstractAsyncContextManager[Program]:
 
 def run_mapper(folder: Path) -> AbstractAsyncContextManager[Program]:
     """`dmi mapper` of virtual devices, linked to the manager of the same folder."""
-    command = ["-m", "dmi_cli", "mapper", "benchmarks.virtual:VirtualDriver", "--ready-json"]
+    command = ["-m", "dmi_cli", "mapper", "benchmarks.virtual:CountedDriver", "--ready-json"]
     command += ["--manager-socket", str(folder / "dmi.sock"), "--rest", "127.0.0.1:0"]
     count = {COUNT_VARIABLE: str(folder / "given")}
     return program(command, folder / "mapper.log", environment=count)

@@ -17,7 +17,7 @@ from mapper_sdk.devices import Point
 from mapper_sdk.driver import Answer
 from mapper_sdk.hub import Batch
 
-__all__ = ["guarded", "take"]
+__all__ = ["converted", "guarded", "take"]
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ async def guarded(
     except OSError as error:
         raise UnavailableError(str(error) or type(error).__name__) from error
     # Drivers are other people's code: what one does wrong may cost its own device, never
-    # the others in this process. So this is the one place that catches everything.
+    # the others in this process. So this is the one place of the loop that catches everything.
     except Exception as error:
         log.exception("the driver has a bug")
         raise DriverBugError(f"{type(error).__name__}: {error}") from error
@@ -96,6 +96,34 @@ def take(
             raise DriverBugError(f"{point.name}: a driver cannot answer {answer!r}")
         batch.append((point, reading))
     return batch, lost if unreachable == len(points) else None
+
+
+def converted(point: Point, answers: Sequence[Answer], time: float) -> list[Reading]:
+    """Readings of the past, in the property's unit; its latest reading stays what it is.
+
+    Args:
+        point: What they are of.
+        answers: As the driver gives them.
+        time: For those that bring none, seconds since 1970-01-01 UTC.
+    """
+    readings: list[Reading] = []
+    for answer in answers:
+        given = answer if isinstance(answer, Reading) else None
+        moment = given.time if given is not None else time
+        value = given.value if given is not None else answer
+        reason = given.reason if given is not None else ""
+        if value is None or isinstance(value, (DmiError, Reading)):
+            reason = value.reason if isinstance(value, DmiError) else reason
+            readings.append(Reading(None, moment, Quality.BAD, reason or "bad"))
+            continue
+        try:
+            reading = point.convert(value, moment)
+        except ConversionError as error:
+            reading = Reading(None, moment, Quality.BAD, error.reason)
+        if given is not None and given.quality is Quality.UNCERTAIN:
+            reading = Reading(reading.value, moment, reading.quality or given.quality, reason)
+        readings.append(reading)
+    return readings
 
 
 def _with_source_time(point: Point, answer: Reading) -> Reading:

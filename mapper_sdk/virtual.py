@@ -25,6 +25,7 @@ class VirtualLink(BaseModel):
 
     latency: float = Field(default=0.0, ge=0, description="Seconds that each exchange takes.")
     reachable: bool = Field(default=True, description="Whether the device can be reached at all.")
+    start: int = Field(default=0, description="Where its counters begin.")
 
 
 class VirtualVisit(BaseModel):
@@ -32,14 +33,15 @@ class VirtualVisit(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    shape: Literal["memory", "sine", "counter"] = Field(
+    shape: Literal["memory", "sine", "counter", "toggle"] = Field(
         default="memory",
-        description="memory: what was written last; sine: a wave around 0; counter: whole "
-        "numbers, one more at each read.",
+        description="memory: what was written last; sine: a wave around 0; counter: more by "
+        "`step` at each read; toggle: true and false in turn.",
     )
     initial: int | float | bool | str = Field(default=0, description="First value of a memory.")
     amplitude: float = Field(default=1.0, description="Greatest value of a wave.")
     period: float = Field(default=60.0, gt=0, description="Seconds of one wave.")
+    step: int | float = Field(default=1, description="What a counter counts by.")
 
 
 class VirtualDriver(Driver[VirtualLink, VirtualVisit]):
@@ -52,11 +54,12 @@ class VirtualDriver(Driver[VirtualLink, VirtualVisit]):
     def __init__(self, link: VirtualLink) -> None:
         super().__init__(link)
         self._memory: dict[VirtualVisit, Value] = {}
-        self._counter = 0
+        self._count = link.start
         self._shapes: dict[str, Callable[[VirtualVisit], Value]] = {
             "memory": lambda visit: self._memory.get(visit, visit.initial),
             "sine": _sine,
-            "counter": lambda _visit: self._counter,
+            "counter": lambda visit: self._count * visit.step,
+            "toggle": lambda _visit: self._count % 2 == 0,
         }
 
     async def connect(self) -> None:
@@ -68,7 +71,7 @@ class VirtualDriver(Driver[VirtualLink, VirtualVisit]):
         """Give what each shape is at this moment."""
         if self.link.latency:
             await asyncio.sleep(self.link.latency)
-        self._counter += 1
+        self._count += 1
         shapes = self._shapes
         return [shapes[visit.shape](visit) for visit in visits]
 

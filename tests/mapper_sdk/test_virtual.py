@@ -26,9 +26,16 @@ async def test_waves_and_counters_move_and_refuse_to_be_written(driver):
     (height, first), (_, second) = [await driver.read([wave, counter]) for _ in range(2)]
     assert -2.0 <= height <= 2.0
     assert second == first + 1
-    for visit in (wave, counter):
+    for visit in (wave, counter, VirtualVisit(shape="toggle")):
         with pytest.raises(RefusedError):
             await driver.write(visit, 1)
+
+
+async def test_counters_begin_and_step_as_told_and_toggles_take_turns():
+    driver = VirtualDriver(VirtualLink(start=7))
+    counter, toggle = VirtualVisit(shape="counter", step=0.25), VirtualVisit(shape="toggle")
+    assert await driver.read([counter, toggle]) == [2.0, True]
+    assert await driver.read([counter, toggle]) == [2.25, False]
 
 
 async def test_a_device_can_be_declared_unreachable():
