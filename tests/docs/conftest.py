@@ -21,7 +21,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 50.0
+PATIENCE = 100.0
 
 _FENCE = re.compile(r"^```(\w+)(?: ([^\n]+))?\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _MARK = "--- end of block ---"
@@ -59,8 +59,9 @@ class Reader:
         script, shown, runs = ["set -euo pipefail"], [], 0
         for block in blocks_of(page):
             if block.task.startswith("file="):
+                # Written when its turn comes: the page may not have made the folder before.
                 path = self.folder / block.task.removeprefix("file=")
-                path.write_text(self._moved(block.text), encoding="utf-8")
+                script.append(f"cat > {path} <<'{_MARK}'\n{self._moved(block.text)}{_MARK}")
             elif block.task == "run":
                 script += [self._moved(block.text), f"echo '{_MARK}'"]
                 runs += 1
@@ -112,6 +113,25 @@ class Reader:
         return text
 
 
+class Page:
+    """A page and what can be looked up in it."""
+
+    def __init__(self, path):
+        self.text = (ROOT / path).read_text(encoding="utf-8")
+        self.blocks = blocks_of(path)
+
+    def table(self, name):
+        """Cells of the rows between two marks."""
+        text = self.text.partition(f"<!-- {name} -->\n")[2].partition("<!-- end -->")[0]
+        rows = [line.strip("|").split("|") for line in text.splitlines()[2:]]
+        assert rows, name
+        return [[cell.strip() for cell in row] for row in rows]
+
+    def file(self, name):
+        """What the page writes to a file."""
+        return next(block.text for block in self.blocks if block.task == f"file={name}")
+
+
 def _matches(pattern, printed):
     """Whether a text is what the page shows; … stands for anything on one line or many."""
     parts = [re.escape(part) for part in pattern.strip().split("…")]
@@ -121,3 +141,9 @@ def _matches(pattern, printed):
 @pytest.fixture
 def reader(socket_dir):
     return Reader(socket_dir)
+
+
+@pytest.fixture
+def page():
+    """Read a page, and its tables: `page("docs/rest.md").table("manager routes")`."""
+    return Page
