@@ -143,9 +143,9 @@ class Stage:
         await program.start()
         return program
 
-    async def simulator(self, *more):
-        """Start a Modbus simulator; after a restart it is at the same port."""
-        words = ("simulate", "modbus", "--ready-json", "--port")
+    async def simulator(self, *more, kind="modbus"):
+        """Start a simulator; after a restart it is at the same port."""
+        words = ("simulate", kind, "--ready-json", "--port")
         program = self.program("simulator", *words, 0, *more)
         port = (await program.start())["port"]
         program.words = [*words, str(port), *map(str, more)]
