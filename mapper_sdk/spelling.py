@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from enum import StrEnum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
-__all__ = ["canonical_keys", "plain", "to_integer", "word_for"]
+from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic.alias_generators import to_camel
+
+__all__ = ["SpelledSettings", "canonical_keys", "plain", "to_integer", "word_for"]
 
 
 def plain(word: str) -> str:
@@ -39,6 +43,37 @@ def canonical_keys(
         found[name] = value
         spelled.setdefault(name, key)
     return found
+
+
+class SpelledSettings(BaseModel):
+    """Settings of a device or a property. Keys may be written in any case.
+
+    Attributes:
+        other_names: What others call a setting, in plain spelling, and what it is called here.
+        ignored_names: Plain spellings of settings that mean nothing here.
+    """
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
+    )
+
+    other_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    ignored_names: ClassVar[frozenset[str]] = frozenset()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _spell(cls, data: Any) -> Any:  # noqa: ANN401 - raw settings
+        if not isinstance(data, dict):
+            return data
+        fields = [info.alias or name for name, info in cls.model_fields.items()]
+        names = {**cls.other_names, **{plain(field): field for field in fields}}
+        given = {str(key): value for key, value in data.items()}
+        return cls._arrange(canonical_keys(given, names, cls.ignored_names))
+
+    @classmethod
+    def _arrange(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Change settings whose keys are spelled as the model has them, before it reads them."""
+        return given
 
 
 def word_for(words: type[StrEnum], synonyms: Mapping[str, StrEnum]) -> Callable[[object], object]:

@@ -7,13 +7,12 @@ import re
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from mapper_sdk.settings_docs import render
-from mapper_sdk.spelling import canonical_keys, plain, word_for
+from mapper_sdk.spelling import SpelledSettings, word_for
 from mappers.ble.formats import FORMATS
 from mappers.ble.secrets import check_reference
 from mappers.ble.visit import BleVisit
@@ -71,12 +70,11 @@ def _spell_address(given: object) -> object:
     return given.strip().upper().replace("-", ":") if len(given.strip()) == 17 else given
 
 
-class BleLink(BaseModel):
+class BleLink(SpelledSettings):
     """Who a device is and how it is heard or reached. Keys may be written in any case."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
-    )
+    other_names = _NAMES
+    ignored_names = _IGNORED
 
     radio: str = Field(
         default="hci0",
@@ -172,15 +170,6 @@ class BleLink(BaseModel):
         description="Where the six digits are that the device wants for pairing: `env:NAME` or "
         "`file:PATH`. On BlueZ the agent of the system asks for them instead.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spell(cls, data: Any) -> Any:  # noqa: ANN401 - raw settings
-        if not isinstance(data, dict):
-            return data
-        own = {plain(info.alias or name): info.alias for name, info in cls.model_fields.items()}
-        named = {str(key): value for key, value in data.items()}
-        return canonical_keys(named, {**_NAMES, **own}, _IGNORED)  # type: ignore[dict-item]  # aliases are set
 
     @field_validator("bind_key", "identity_key", "passkey")
     @classmethod

@@ -5,18 +5,15 @@ from enum import StrEnum
 from typing import Annotated, Any, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PrivateAttr,
     ValidationInfo,
     field_validator,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
-from mapper_sdk.spelling import canonical_keys, plain, to_integer, word_for
+from mapper_sdk.spelling import SpelledSettings, plain, to_integer, word_for
 from mappers.ble.characteristics import BY_NAME, BY_UUID, Standard
 from mappers.ble.formats.packet import full_uuid
 from mappers.ble.kubeedge import Converter, read_data_write
@@ -113,16 +110,14 @@ def _read_json(given: object) -> object:
 Uuid = Annotated[str | None, BeforeValidator(_spell_uuid)]
 
 
-class BleVisit(BaseModel):
+class BleVisit(SpelledSettings):
     """Where a property lives and what it is. Keys may be written in any case.
 
     The validation context may carry `type`, the property's declared type in KubeEdge's words:
     it decides where no `type` is written.
     """
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
-    )
+    other_names = _NAMES | {plain(name): name for name in _CONVERTER}
 
     field: str | None = Field(
         default=None,
@@ -218,19 +213,12 @@ class BleVisit(BaseModel):
 
     _words: dict[str, bytes] = PrivateAttr(default_factory=dict)
 
-    @model_validator(mode="before")
     @classmethod
-    def _spell(cls, data: Any) -> Any:  # noqa: ANN401 - raw settings
-        if not isinstance(data, dict):
-            return data
-        own = {plain(info.alias or name): info.alias for name, info in cls.model_fields.items()}
-        own |= {plain(name): name for name in _CONVERTER}
-        named = {str(key): value for key, value in data.items()}
-        found = canonical_keys(named, {**_NAMES, **own}, frozenset())  # type: ignore[dict-item]  # aliases are set
-        flat = {name: found.pop(name) for name in _CONVERTER if name in found}
-        if flat and "dataConverter" not in found:
-            found["dataConverter"] = flat
-        return found
+    def _arrange(cls, given: dict[str, Any]) -> dict[str, Any]:
+        flat = {name: given.pop(name) for name in _CONVERTER if name in given}
+        if flat and "dataConverter" not in given:
+            given["dataConverter"] = flat
+        return given
 
     @field_validator("data_write")
     @classmethod

@@ -6,13 +6,12 @@
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
 from mapper_sdk.settings_docs import render
-from mapper_sdk.spelling import canonical_keys, plain, to_integer, word_for
+from mapper_sdk.spelling import SpelledSettings, to_integer, word_for
 from mappers.modbus.visit import ByteOrder, ByteOrderWord, ModbusVisit, Register, ValueType
 
 __all__ = [
@@ -87,12 +86,11 @@ _REGISTERS: dict[str, JsonValue] = {"unit": "registers"}
 _BITS: dict[str, JsonValue] = {"unit": "bits"}
 
 
-class ModbusLink(BaseModel):
+class ModbusLink(SpelledSettings):
     """How one unit is reached, and what it bears. Keys may be written in any case."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
-    )
+    other_names = _NAMES
+    ignored_names = _IGNORED
 
     transport: Annotated[Transport | None, BeforeValidator(word_for(Transport, _TRANSPORTS))] = (
         Field(
@@ -249,15 +247,6 @@ class ModbusLink(BaseModel):
         description="Write single bits of a register with function 22. Without it, or where "
         "the device refuses it: read, change, write back.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spell(cls, data: Any) -> Any:  # noqa: ANN401 - raw settings
-        if not isinstance(data, dict):
-            return data
-        own = {plain(info.alias or name): info.alias for name, info in cls.model_fields.items()}
-        named = {str(key): value for key, value in data.items()}
-        return canonical_keys(named, {**_NAMES, **own}, _IGNORED)  # type: ignore[dict-item]  # aliases are set
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

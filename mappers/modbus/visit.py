@@ -1,19 +1,17 @@
 """The settings of one property: which registers it is made of, and how they are read."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationInfo,
     model_validator,
 )
-from pydantic.alias_generators import to_camel
 
-from mapper_sdk.spelling import canonical_keys, plain, to_integer, word_for
+from mapper_sdk.spelling import SpelledSettings, to_integer, word_for
 
 __all__ = ["ByteOrder", "ByteOrderWord", "ModbusVisit", "Register", "ValueType", "width_of"]
 
@@ -145,7 +143,7 @@ def _digits_to_text(given: object) -> object:
     return str(given) if type(given) is int else given
 
 
-class ModbusVisit(BaseModel):
+class ModbusVisit(SpelledSettings):
     """Where a property lives and what it is. Keys may be written in any case.
 
     After validation `register`, `offset`, `limit`, `type` and `count` are all set and agree.
@@ -153,7 +151,8 @@ class ModbusVisit(BaseModel):
     it decides where no `type` is written, as in KubeEdge's own mapper.
     """
 
-    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="forbid")
+    model_config = ConfigDict(frozen=False)
+    other_names = _NAMES
 
     register_: Annotated[Register, BeforeValidator(word_for(Register, _REGISTERS))] = Field(
         default=Register.HOLDING,
@@ -216,15 +215,6 @@ class ModbusVisit(BaseModel):
         pattern=r"(?i)^(utf-?8|ascii|us-ascii|latin-?1|iso-?8859-?1|cp1252|utf-16-[bl]e)$",
         description="Character set of a `string`.",
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spell(cls, data: Any) -> Any:  # noqa: ANN401 - raw settings
-        if not isinstance(data, dict):
-            return data
-        own = {plain(str(i.alias)): str(i.alias) for i in cls.model_fields.values()}
-        named = {str(key): value for key, value in data.items()}
-        return canonical_keys(named, {**_NAMES, **own}, frozenset())
 
     @model_validator(mode="after")
     def _complete(self, info: ValidationInfo) -> Self:

@@ -2,12 +2,11 @@
 
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, Any, Self
+from typing import Annotated, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from mapper_sdk.spelling import canonical_keys, plain, to_integer, word_for
+from mapper_sdk.spelling import SpelledSettings, to_integer, word_for
 from mappers.opcua.addresses import Address, parse_node_id, parse_path
 
 __all__ = ["DeadbandType", "OpcuaVisit", "Trigger"]
@@ -31,12 +30,8 @@ class DeadbandType(StrEnum):
 _MILLISECONDS: dict[str, JsonValue] = {"unit": "ms"}
 
 
-class OpcuaVisit(BaseModel):
+class OpcuaVisit(SpelledSettings):
     """One variable of a server. Keys may be written in any case."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
-    )
 
     node_id: str | None = Field(
         default=None,
@@ -92,15 +87,6 @@ class OpcuaVisit(BaseModel):
     trigger: Annotated[Trigger, BeforeValidator(word_for(Trigger, {}))] = Field(
         default=Trigger.STATUS_VALUE, description="What counts as a change."
     )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _spell(cls, data: Any) -> Any:  # noqa: ANN401 - raw settings
-        if not isinstance(data, dict):
-            return data
-        own = {plain(info.alias or name): info.alias for name, info in cls.model_fields.items()}
-        named = {str(key): value for key, value in data.items()}
-        return canonical_keys(named, own, frozenset())  # type: ignore[arg-type]  # aliases are set
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
