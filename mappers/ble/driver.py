@@ -49,7 +49,7 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
     @classmethod
     def bus_key(cls, link: BleLink) -> str | None:
         """The radio. Its devices share it, but need not take turns: the radio queues itself."""
-        return link.radio
+        return f"ble:{link.radio}"
 
     @classmethod
     def discover(cls, settings: Mapping[str, Any]) -> AsyncIterator[Proposal]:

@@ -163,13 +163,17 @@ class SharedRadio:
                 await self._climb(rung)
 
     def _is_silent(self) -> bool:
-        return bool(self._listeners) and time.monotonic() - self._last_packet > _SILENCE
+        """Whether nobody at all was heard for longer than the devices' own pace explains."""
+        # Those that are connected need not advertise.
+        paces = [o.tracker.link.freshness for o in self._listeners if not o.tracker.link.connects]
+        return bool(paces) and time.monotonic() - self._last_packet > max(_SILENCE, *paces)
 
     async def _climb(self, rung: Rung) -> None:
         now = time.monotonic()
-        if rung is Rung.POWER_CYCLE:
-            if now - self._last_cycle < _CYCLE_AT_MOST_EVERY or self.slots.taken:
-                # Links that work, and other users of the adapter, are not to pay for it.
+        if rung is not Rung.RESTART_SCAN and self.slots.taken:
+            rung = Rung.RESTART_SCAN  # Links that work are not to pay for it.
+        elif rung is Rung.POWER_CYCLE:
+            if now - self._last_cycle < _CYCLE_AT_MOST_EVERY:
                 rung = Rung.RESTART_SCAN
             else:
                 self._last_cycle = now

@@ -93,7 +93,7 @@ def error_of(error: BleakError, what: str) -> DmiError:
         return _dbus_error(error, what)
     if isinstance(error, BleakDeviceNotFoundError):
         return UnavailableError(f"{what}: the device is not heard")
-    return UnavailableError(f"{what}: {error or type(error).__name__}")
+    return UnavailableError(f"{what}: {str(error) or type(error).__name__}")
 
 
 def _not_available(error: BleakBluetoothNotAvailableError, what: str) -> DmiError:

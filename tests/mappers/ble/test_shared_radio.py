@@ -1,0 +1,115 @@
+"""One radio for all: finding, recovering, discovering."""
+
+import asyncio
+
+import pytest
+
+from dmi.errors import ConfigError, UnavailableError
+from dmi.resources import Device, DeviceModel
+from mapper_sdk.planning import build_plan
+from mappers.ble import shared_radio
+from mappers.ble.driver import BleDriver
+from mappers.ble.simulation.faults import parse_fault
+from mappers.ble.simulation.peripherals import HEATER as UUIDS
+from tests.mappers.ble.conftest import HEATER, visit_of
+
+SETPOINT = visit_of(characteristic=UUIDS["setpoint"], type="float32")
+
+
+async def until(condition, seconds=5.0):
+    async with asyncio.timeout(seconds):
+        while not condition():  # noqa: ASYNC110 - what is watched has no event
+            await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """A radio that is soon impatient; gives the counters from zero."""
+    monkeypatch.setattr(shared_radio, "_SILENCE", 0.2)
+    monkeypatch.setattr(shared_radio, "_LOOK_EVERY", 0.05)
+    monkeypatch.setattr(BleDriver, "tally", BleDriver.tally.__class__())
+    return BleDriver.tally
+
+
+async def test_a_silent_radio_is_helped_step_by_step(make, simulator, hasty):
+    room = simulator.broadcasters[0]
+    async with make(format="bthome", address=room.address, freshness=0.2) as driver:
+        radio = driver._radio
+        for one in (*simulator.broadcasters, *simulator.peripherals):
+            simulator.faults.add(parse_fault(f"out-of-range:{one.name}"))
+        await until(lambda: radio.broken is not None)
+        assert hasty["scan_restarted"] == hasty["adapter_power_cycled"] == 1
+        assert hasty["radio_reopened"] == 1
+        with pytest.raises(UnavailableError, match="opened anew"):
+            await driver.read([visit_of(field="temperature")])
+
+
+async def test_a_device_that_refuses_links_has_the_radio_helped(
+    make, simulator, hasty, monkeypatch
+):
+    async with make(address=HEATER, idleRelease=0) as driver:
+        await until(lambda: not simulator.heater.links)
+        radio = driver._radio
+
+        async def refuse(*_, **__):
+            raise UnavailableError("no")
+
+        monkeypatch.setattr(radio, "_establish", refuse)
+        for _ in range(9):
+            with pytest.raises(UnavailableError):
+                await driver.read([SETPOINT])
+            await until(lambda: radio._rung is None)
+        await until(lambda: hasty["adapter_power_cycled"])
+        assert hasty["links_cleaned"] == hasty["scan_restarted"] == 1
+        assert hasty["connects_failed"] == 9
+        monkeypatch.undo()
+        assert await driver.read([SETPOINT]) == [simulator.heater.setpoint]
+
+
+async def test_an_active_listener_makes_the_scan_active(make, simulator):
+    simulator.set_scan_response(HEATER, b"\x05\x09warm")
+    room = simulator.broadcasters[0]
+    async with make(format="bthome", address=room.address, scan="passive") as passive:
+        radio = passive._radio
+        assert not radio._active
+        async with make(address=HEATER, scan="active"):
+            await until(lambda: radio.tally["scan_restarted"] and radio._scanner is not None)
+            assert radio._active
+
+
+async def test_a_device_is_found_by_its_name(make, simulator):
+    async with make(name="heat*r", kind="gatt") as driver:
+        assert await driver.read([SETPOINT]) == [simulator.heater.setpoint]
+
+
+# -------------------------------------------------------------- discovery ----
+
+
+async def test_discovery_proposes_what_can_be_served(simulator):
+    settings = {"radio": simulator.radio, "seconds": 0.6}
+    proposals = [one async for one in BleDriver.discover(settings)]
+    names = [one.device["metadata"]["name"] for one in proposals]
+    formats = [one.device["spec"]["protocol"]["configData"].get("format") for one in proposals]
+    # What is recognised comes first.
+    assert formats == sorted(formats, key=lambda name: name is None)
+    assert {"bthome", "ibeacon", "eddystone"} <= set(formats)
+    assert "thermometer-000001" in names
+    for one in proposals:
+        model = DeviceModel.model_validate(one.model)
+        plan = build_plan(Device.model_validate(one.device), model, BleDriver, iter(range(99)))
+        assert plan.problems == {}
+    sealed = [one for one in proposals if "bindKey" in one.device["spec"]["protocol"]["configData"]]
+    assert len(sealed) == 1
+    thermometer = proposals[names.index("thermometer-000001")]
+    assert {p["name"] for p in thermometer.model["spec"]["properties"]} >= {"battery_level", "rssi"}
+
+
+async def test_discovery_of_everything(simulator):
+    settings = {"radio": simulator.radio, "seconds": 0.6, "all": True}
+    found = [one async for one in BleDriver.discover(settings)]
+    assert "heater-000002" in {one.device["metadata"]["name"] for one in found}
+
+
+async def test_discovery_with_wrong_settings():
+    with pytest.raises(ConfigError, match="seconds"):
+        [one async for one in BleDriver.discover({"seconds": -1})]
