@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from dmi.reports import STATES
 from mapper_sdk.mapper import Mapper
 
 __all__ = ["Metrics"]
-
-_STATES = ("online", "offline", "unhealthy", "unknown")
 
 
 class Metrics:
@@ -71,7 +70,7 @@ class Metrics:
     def _devices(self) -> Iterator[Metric]:
         counts = Counter(state.state for state in self._mapper.states.values())
         devices = GaugeMetricFamily("dmi_mapper_devices", "Devices by state.", labels=["state"])
-        for state in _STATES:
+        for state in STATES:
             devices.add_metric([state], counts[state])
         yield devices
         yield GaugeMetricFamily(

@@ -1,15 +1,14 @@
 """`dmi simulate modbus`: a small plant behind a Modbus server, for the demo and for trying out."""
 
 import argparse
-import asyncio
-import json
 import ssl
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from dmi.errors import ConfigError, DmiError
-from dmi.lifecycle import stopped_by_signals
+from dmi.errors import ConfigError
+from mapper_sdk.simulating import Serving, run_simulator, simulator_parser
 from mappers.modbus.config import Parity, Transport
 from mappers.modbus.simulation.faults import FaultKind, parse_fault
 from mappers.modbus.simulation.server import ModbusSimulator
@@ -19,33 +18,17 @@ __all__ = ["ModbusSimulator", "main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the simulator until SIGTERM or Ctrl-C; 2 for a wrong option, 1 if it cannot listen."""
-    options = _parser().parse_args(sys.argv[1:] if argv is None else argv)
-    try:
-        return asyncio.run(_run(options))
-    except ConfigError as error:
-        sys.stderr.write(f"dmi simulate modbus: {error}\n")
-        return 2
-    except DmiError as error:
-        sys.stderr.write(f"dmi simulate modbus: {error}\n")
-        return 1
+    return run_simulator(_parser(), argv, _serve)
 
 
-async def _run(options: argparse.Namespace) -> int:
-    simulator = _from(options)
-    stop = asyncio.Event()
-    with stopped_by_signals(stop):
-        async with simulator:
-            where = simulator.serial_port or f"{simulator.host}:{simulator.port}"
-            ready = {"port": simulator.port, "host": simulator.host, "units": options.units}
-            line = (
-                json.dumps(ready)
-                if options.ready_json
-                else f"serving {options.units} units at {where}"
-            )
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-            await stop.wait()
-    return 0
+@asynccontextmanager
+async def _serve(options: argparse.Namespace) -> AsyncIterator[Serving]:
+    async with _from(options) as simulator:
+        where = simulator.serial_port or f"{simulator.host}:{simulator.port}"
+        yield Serving(
+            f"serving {options.units} units at {where}",
+            {"port": simulator.port, "host": simulator.host, "units": options.units},
+        )
 
 
 def _from(options: argparse.Namespace) -> ModbusSimulator:
@@ -83,14 +66,13 @@ def _from(options: argparse.Namespace) -> ModbusSimulator:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dmi simulate modbus",
-        description="A boiler (unit 1), a pump (2), a power meter (3), racks of registers behind.",
-        epilog="Writing to holding registers 0 to 3 of unit 247 switches a fault on while it "
+    parser = simulator_parser(
+        "modbus",
+        "A boiler (unit 1), a pump (2), a power meter (3), racks of registers behind.",
+        "Writing to holding registers 0 to 3 of unit 247 switches a fault on while it "
         "runs; docs/modbus.md has the map.",
+        port=1502,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=1502, help="port, 0 for a free one (1502)")
     parser.add_argument(
         "--transport", choices=list(Transport), default=Transport.TCP, help="(%(default)s)"
     )
@@ -107,9 +89,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KIND[:UNIT[:PARAMETER]]",
         help=f"one of {', '.join(FaultKind)}; unit 0 is all; parameter: seconds of a delay, "
         "code of a refusal",
-    )
-    parser.add_argument(
-        "--ready-json", action="store_true", help="say by one line of JSON when it listens"
     )
     return parser
 

@@ -1,14 +1,13 @@
 """`dmi simulate opcua`: a small plant behind an OPC UA server, for the demo and for trying out."""
 
 import argparse
-import asyncio
-import json
 import sys
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 
-from dmi.errors import ConfigError, DmiError
-from dmi.lifecycle import stopped_by_signals
+from dmi.errors import ConfigError
+from mapper_sdk.simulating import Serving, run_simulator, simulator_parser
 from mappers.opcua.simulation.faults import FaultKind, parse_fault
 from mappers.opcua.simulation.server import OpcuaSimulator
 
@@ -17,28 +16,19 @@ __all__ = ["OpcuaSimulator", "main"]
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the simulator until SIGTERM or Ctrl-C; 2 for a wrong option, 1 if it cannot listen."""
-    options = _parser().parse_args(sys.argv[1:] if argv is None else argv)
-    try:
-        return asyncio.run(_run(options))
-    except DmiError as error:
-        sys.stderr.write(f"dmi simulate opcua: {error}\n")
-        return 2 if isinstance(error, ConfigError) else 1
+    return run_simulator(_parser(), argv, _serve)
 
 
-async def _run(options: argparse.Namespace) -> int:
-    simulator = _from(options)
+@asynccontextmanager
+async def _serve(options: argparse.Namespace) -> AsyncIterator[Serving]:
     faults = [parse_fault(text) for text in options.fault]
-    stop = asyncio.Event()
-    with stopped_by_signals(stop):
-        async with simulator:
-            for fault in faults:
-                simulator.show(fault)
-            ready = {"port": simulator.port, "host": simulator.host, "url": simulator.url}
-            line = json.dumps(ready) if options.ready_json else f"serving at {simulator.url}"
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-            await stop.wait()
-    return 0
+    async with _from(options) as simulator:
+        for fault in faults:
+            simulator.show(fault)
+        yield Serving(
+            f"serving at {simulator.url}",
+            {"port": simulator.port, "host": simulator.host, "url": simulator.url},
+        )
 
 
 def _from(options: argparse.Namespace) -> OpcuaSimulator:
@@ -67,15 +57,12 @@ def _from(options: argparse.Namespace) -> OpcuaSimulator:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="dmi simulate opcua",
-        description="A boiler, a pump and a meter in one OPC UA server, with methods, an event, "
-        "and history.",
-        epilog="The method Plant.Fault switches a fault on while it runs; docs/opcua.md has the "
-        "map.",
+    parser = simulator_parser(
+        "opcua",
+        "A boiler, a pump and a meter in one OPC UA server, with methods, an event, and history.",
+        "The method Plant.Fault switches a fault on while it runs; docs/opcua.md has the map.",
+        port=4840,
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
-    parser.add_argument("--port", type=int, default=4840, help="port, 0 for a free one (4840)")
     parser.add_argument(
         "--items", type=int, default=0, help="further variables that change each second"
     )
@@ -97,9 +84,6 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         metavar="KIND[:SECONDS]",
         help=f"one of {', '.join(FaultKind)}",
-    )
-    parser.add_argument(
-        "--ready-json", action="store_true", help="say by one line of JSON when it listens"
     )
     return parser
 
