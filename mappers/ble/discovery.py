@@ -50,6 +50,8 @@ _UNITS = {
     "rssi": "dBm",
     "distance": "m",
 }
+_LISTEN = 3.0
+"""Seconds after which a device has probably said all that it says often."""
 _IDENTITY = {"ibeacon": ("uuid", "major", "minor"), "eddystone": ("namespace", "instance")}
 
 
@@ -66,6 +68,7 @@ class _Found:
     """What was heard of one address."""
 
     packet: Packet
+    since: float
     name: str = ""
     format: str = ""
     sealed: bool = False
@@ -91,7 +94,9 @@ class _Found:
 
 
 async def discover(settings: Mapping[str, Any]) -> AsyncIterator[Proposal]:
-    """Listen, then propose what was heard: recognised formats first, strong ones before weak.
+    """Listen, and propose what was heard: recognised formats first, strong ones before weak.
+
+    Those are proposed while others are still listened for, the rest at the end.
 
     Args:
         settings: `radio` as of a device (`hci0`), `seconds` to listen (10), and `all` to
@@ -109,16 +114,34 @@ async def discover(settings: Mapping[str, Any]) -> AsyncIterator[Proposal]:
 
     def heard(device: BLEDevice, data: AdvertisementData) -> None:
         packet = packet_of(device, data, time.time())
-        found.setdefault(packet.address, _Found(packet)).add(packet)
+        found.setdefault(packet.address, _Found(packet, packet.time)).add(packet)
 
+    proposed: set[str] = set()
     async with open_radio(wanted.radio) as backend:
         scanner = scanner_for(backend, heard, active=True)
         with translated(f"scanning by {wanted.radio}"):
-            async with scanner:
-                await asyncio.sleep(wanted.seconds)
-    for each in sorted(found.values(), key=lambda one: (not one.format, -one.packet.rssi)):
-        if wanted.all or each.format or _characteristics(each):
+            await scanner.start()
+        try:
+            end = time.monotonic() + wanted.seconds
+            while (left := end - time.monotonic()) > 0:
+                await asyncio.sleep(min(left, _LISTEN))
+                for each in _ready(found, proposed):
+                    yield _proposal(each, wanted.radio)
+        finally:
+            with translated(f"scanning by {wanted.radio}"):
+                await scanner.stop()
+    rest = sorted(found.items(), key=lambda item: (not item[1].format, -item[1].packet.rssi))
+    for address, each in rest:
+        if address not in proposed and (wanted.all or each.format or _characteristics(each)):
             yield _proposal(each, wanted.radio)
+
+
+def _ready(found: Mapping[str, _Found], proposed: set[str]) -> list[_Found]:
+    """What is recognised and was listened to long enough, the strongest first; once each."""
+    limit = time.time() - _LISTEN
+    ready = {a: f for a, f in found.items() if f.format and f.since <= limit and a not in proposed}
+    proposed.update(ready)
+    return sorted(ready.values(), key=lambda one: -one.packet.rssi)
 
 
 def _characteristics(found: _Found) -> list[str]:
