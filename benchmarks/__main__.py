@@ -24,10 +24,22 @@ NAMES: Final = (
     "desired",
     "rest_latest",
     "footprint",
+    "ble_read",
+    "ble_adverts",
+    "ble_slots",
 )
 """Each is a module here with TARGET, in words, and `async def measure(*, quick)`."""
 
-_LIBRARIES: Final = ("grpcio", "protobuf", "fastapi", "uvicorn", "pymodbus", "pydantic")
+_LIBRARIES: Final = (
+    "grpcio",
+    "protobuf",
+    "fastapi",
+    "uvicorn",
+    "pymodbus",
+    "pydantic",
+    "bleak",
+    "bumble",
+)
 
 
 def main() -> int:

@@ -90,13 +90,15 @@ class Air(LocalLink):
                 self.supervision_seconds, self._end_silent_links, address
             )
 
-    def broadcast(self, address: hci.Address, data: bytes) -> None:
-        """Let an advertiser that is no controller of its own be heard once."""
-        if self.voice(address).in_reach:
-            packet = ll.AdvNonConnInd(advertiser_address=address, data=data)
-            for controller in self.controllers:
-                if controller.le_scan_enable:
-                    controller.on_ll_advertising_pdu(packet)
+    def broadcast(self, address: hci.Address, data: bytes) -> bool:
+        """Let an advertiser that is no controller of its own be heard once, if in reach."""
+        if not self.voice(address).in_reach:
+            return False
+        packet = ll.AdvNonConnInd(advertiser_address=address, data=data)
+        for controller in self.controllers:
+            if controller.le_scan_enable:
+                controller.on_ll_advertising_pdu(packet)
+        return True
 
     def drop(self, address: hci.Address, reason: int = _NO_POWER) -> None:
         """End all links of a peripheral at once, on both sides."""

@@ -39,12 +39,14 @@ class Broadcaster(ABC):
         name: How faults and tests call it; it is not sent.
         address: A static random address.
         sent: Packets so far.
+        heard: Those of them that were sent while it was in reach.
     """
 
     def __init__(self, name: str, address: str) -> None:
         self.name = name
         self.address = address
         self.sent = 0
+        self.heard = 0
 
     def next(self, age: float) -> bytes:
         """The next packet, `age` seconds after the simulator was made."""

@@ -211,7 +211,8 @@ class BleSimulator:
         address = hci.Address(broadcaster.address)
         await asyncio.sleep(delay)
         async for _ in self._ticks(broadcaster.name):
-            self._air.broadcast(address, broadcaster.next(time.monotonic() - self._began))
+            packet = broadcaster.next(time.monotonic() - self._began)
+            broadcaster.heard += self._air.broadcast(address, packet)
 
     async def _push(self, peripheral: Peripheral) -> None:
         async for _ in self._ticks(peripheral.name):
