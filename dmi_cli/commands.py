@@ -104,7 +104,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
         help="end after this time; without it, Ctrl-C ends it",
     )
     parser.add_argument("--json", action="store_true", help="no table; one JSON summary at the end")
-    parser.add_argument("--protocol", choices=("modbus", "ble", "all"), default="modbus")
+    parser.add_argument("--protocol", choices=("modbus", "opcua", "ble", "all"), default="modbus")
     parser.add_argument("--keep", metavar="DIR", help="work in DIR and leave everything there")
 
 
@@ -192,6 +192,20 @@ def _new(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("mapper",))
     parser.add_argument("name", metavar="NAME", help="such as kiln or acme-kiln")
     parser.add_argument("--directory", metavar="DIR", help="where (default ./NAME)")
+
+
+def _discover(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("protocol", metavar="PROTOCOL", help="such as opcua")
+    parser.add_argument(
+        "settings",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="settings of the protocol, as they stand in a Device's configData",
+    )
+    parser.add_argument("--out", type=Path, metavar="FILE", help="write into this file")
+    parser.add_argument(
+        "--for", dest="seconds", type=float, metavar="SECONDS", help="look for so long at most"
+    )
 
 
 def _program(parser: argparse.ArgumentParser) -> None:
@@ -302,6 +316,15 @@ COMMANDS: Final = (
         "begin a mapper of your own: a small driver that works, with its test",
         "dmi_cli.scaffold:new",
         _new,
+    ),
+    Command(
+        "discover",
+        "look for devices, and write models and devices that can be applied",
+        "dmi_cli.discover:discover",
+        _discover,
+        epilog="examples:\n"
+        "  dmi discover opcua url=opc.tcp://192.168.10.5:4840 --out found.yaml\n"
+        "  dmi discover opcua url=opc.tcp://192.168.10.5:4840 root=2:Plant/2:Boiler",
     ),
     Command(
         "doctor",

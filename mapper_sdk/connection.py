@@ -8,14 +8,23 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dmi.clock import Clock
-from dmi.errors import ConfigError, DmiError, DriverBugError, UnavailableError
+from dmi.errors import ConfigError, DmiError, DriverBugError, UnavailableError, UnsupportedError
 from dmi.readings import Quality, Reading, Value
 from mapper_sdk.bus import Bus, Turn
 from mapper_sdk.collecting import Collection, Look
 from mapper_sdk.devices import Plan, Point
-from mapper_sdk.driver import Answer, Calling, Method, Subscribing
+from mapper_sdk.driver import (
+    Alarming,
+    Answer,
+    Calling,
+    Event,
+    Method,
+    Remembering,
+    Subscribing,
+)
+from mapper_sdk.events import DeviceEvent
 from mapper_sdk.hub import Batch, Hub
-from mapper_sdk.intake import guarded, take
+from mapper_sdk.intake import converted, guarded, take
 from mapper_sdk.planning import AnyDriver, adopt, diff_plans
 from mapper_sdk.polling import Poller
 from mapper_sdk.twin import Wishes
@@ -32,12 +41,17 @@ _CLOSE_LIMIT = 5.0
 
 @dataclass(slots=True)
 class Surroundings:
-    """What all devices of a mapper have in common."""
+    """What all devices of a mapper have in common.
+
+    Attributes:
+        report_event: Takes what the devices tell of; returns at once.
+    """
 
     driver_class: type[AnyDriver]
     poller: Poller
     hub: Hub
     clock: Clock
+    report_event: Callable[[DeviceEvent], None] = lambda event: None
 
     def publish_faults(self, points: Iterable[Point], reason: str, message: str) -> None:
         """Say that these points have no good value; not again where that is known."""
@@ -167,6 +181,8 @@ class Connection:
             await self._subscribe()
             if isinstance(self._driver, Calling):
                 self.methods = await guarded(self._driver.patience, self._driver.methods)
+            if isinstance(self._driver, Alarming):
+                await guarded(self._driver.patience, self._driver.listen, self._tell)
             self._collection.ask(self._plan.sound)
             await self._look()
 
@@ -306,6 +322,23 @@ class Connection:
         if not isinstance(driver, Calling):
             raise DriverBugError("the driver has methods and cannot call them")
         return await guarded(driver.patience, driver.call, name, arguments)
+
+    async def history(
+        self, point: Point, start: float, end: float, limit: int
+    ) -> Sequence[Reading]:
+        """Read what the device keeps of the past, inside a turn; nothing of it is published.
+
+        Raises:
+            UnsupportedError: It keeps nothing.
+        """
+        driver = self._connected()
+        if not isinstance(driver, Remembering):
+            raise UnsupportedError("this device keeps no history", device=str(point.device))
+        answers = await guarded(driver.patience, driver.history, point.visit, start, end, limit)
+        return converted(point, answers, self._around.clock.time())
+
+    def _tell(self, event: Event) -> None:
+        self._around.report_event(DeviceEvent(self._plan.key, event))
 
     def _connected(self) -> AnyDriver:
         if self._driver is None:

@@ -13,13 +13,16 @@ from dmi.readings import Reading, Value
 from mapper_sdk.bus import Bus
 
 __all__ = [
+    "Alarming",
     "Answer",
     "Calling",
     "Discovering",
     "Driver",
+    "Event",
     "Method",
     "Proposal",
     "Publish",
+    "Remembering",
     "Subscribing",
     "Upgrading",
 ]
@@ -122,6 +125,50 @@ class Subscribing(ABC, Generic[Visit]):
 
         Returns one entry per visit: None where it is pushed from now on, else why not;
         those are polled instead.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened at a device: an alarm, a condition that changed, a message.
+
+    Attributes:
+        time: When it happened, in seconds since 1970-01-01 UTC.
+        kind: What sort of event, in the protocol's words.
+        source: The part of the device that it comes from.
+        severity: 1 (of no weight) to 1000 (the worst); 0 where nobody says.
+        message: For people.
+        fields: Everything else that the device tells, as JSON.
+    """
+
+    time: float
+    kind: str
+    source: str = ""
+    severity: int = 0
+    message: str = ""
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Alarming(ABC):
+    """Ability of a driver whose device tells of events."""
+
+    @abstractmethod
+    async def listen(self, tell: Callable[[Event], None]) -> None:
+        """Hand over events as they come, until `close`; returns at once.
+
+        Called once after each connect, in a turn on the bus.
+        """
+
+
+class Remembering(ABC, Generic[Visit]):
+    """Ability of a driver whose device keeps the values of the past."""
+
+    @abstractmethod
+    async def history(self, visit: Visit, start: float, end: float, limit: int) -> Sequence[Answer]:
+        """Give what it has between two moments, oldest first, at most `limit`.
+
+        Raises:
+            UnsupportedError: Nothing is kept of this visit.
         """
 
 

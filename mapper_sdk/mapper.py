@@ -12,6 +12,7 @@ from dmi.resources import Key
 from mapper_sdk.bus import Buses
 from mapper_sdk.connection import Surroundings
 from mapper_sdk.devices import Plan
+from mapper_sdk.events import DeviceEvent
 from mapper_sdk.hub import Batch, Hub
 from mapper_sdk.link.base import Link
 from mapper_sdk.planning import AnyDriver
@@ -21,7 +22,7 @@ from mapper_sdk.table import DeviceTable
 
 __all__ = ["Listener", "Mapper"]
 
-Listener = Callable[[Batch | DeviceState | Outcome], None]
+Listener = Callable[[Batch | DeviceState | Outcome | DeviceEvent], None]
 """Takes everything that happens, for instance to stream it to apps."""
 
 
@@ -62,7 +63,7 @@ class Mapper:
         self.hub.add("link", link.report)
         self.poller = Poller(clock)
         self.table = DeviceTable(driver_class, self, protocol)
-        self._around = Surroundings(driver_class, self.poller, self.hub, clock)
+        self._around = Surroundings(driver_class, self.poller, self.hub, clock, self._report_event)
         self._buses = Buses()
         self._rng = rng or Random()  # noqa: S311 - spreads retries
         self._sessions: dict[Key, Session] = {}
@@ -176,6 +177,10 @@ class Mapper:
         self.link.report_state(state)
         for listen in self._listeners:
             listen(state)
+
+    def _report_event(self, event: DeviceEvent) -> None:
+        for listen in self._listeners:
+            listen(event)
 
     def _report_outcome(self, outcome: Outcome) -> None:
         self.table.note_outcome(outcome)

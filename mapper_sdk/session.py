@@ -158,6 +158,21 @@ class Session:
             raise NotFoundError(f"there is no method {name!r}", device=str(self.plan.key))
         return await self._request(lambda: connection.call(name, arguments), connection)
 
+    async def history(self, name: str, start: float, end: float, limit: int) -> Sequence[Reading]:
+        """Read what the device keeps of a property's past, oldest first.
+
+        Raises:
+            NotFoundError: There is no such property.
+            ConfigError: The property cannot be served as it is declared.
+            UnsupportedError: The device keeps nothing of it.
+            UnavailableError: The device is away.
+        """
+        point = self.point(name)
+        if point.problem:
+            raise ConfigError(point.problem, device=str(self.plan.key))
+        connection = self._connected()
+        return await self._request(lambda: connection.history(point, start, end, limit), connection)
+
     async def _request(
         self, run: Callable[[], Awaitable[Result]], connection: Connection
     ) -> Result:

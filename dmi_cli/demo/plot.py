@@ -31,6 +31,7 @@ PLOTS: Final = {
     plot.protocol: plot
     for plot in (
         Plot("modbus", "plant", "boiler", "setpoint", (62.5, 58.0)),
+        Plot("opcua", "plant_opcua", "opcua-boiler", "setpoint", (62.5, 58.0)),
         Plot("ble", "plant_ble", "heater", "setpoint", (22.5, 24.0)),
     )
 }

@@ -1,6 +1,7 @@
 """The routes of a mapper's REST API."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,6 +19,7 @@ from dmi.problem import MEDIA_TYPE, to_problem
 from dmi.reports import DeviceState, Outcome
 from dmi.resources import Key
 from dmi.values import value_from_json
+from mapper_sdk.events import DeviceEvent
 from mapper_sdk.hub import Batch
 from mapper_sdk.mapper import Mapper
 from mapper_sdk.rest.methods import call_method, method_views
@@ -25,8 +27,10 @@ from mapper_sdk.rest.views import (
     Json,
     batch_view,
     device_view,
+    event_view,
     outcome_view,
     property_view,
+    reading_view,
     state_view,
 )
 from mapper_sdk.session import Session
@@ -36,7 +40,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Change", "make_app"]
 
-Change = Batch | DeviceState | Outcome
+Change = Batch | DeviceState | Outcome | DeviceEvent
 """What the stream of changes carries."""
 
 _DEVICE = "/api/v1/devices/{namespace}/{name}"
@@ -97,6 +101,22 @@ class _Answers:
         await session.write(prop, value_from_json(value, point.type))
         return _json(property_view(point, self._mapper.clock.time()))
 
+    async def history(
+        self,
+        namespace: str,
+        name: str,
+        prop: str,
+        start: Annotated[datetime, Query(description="From when on, ISO 8601.")],
+        end: Annotated[datetime | None, Query(description="Until when; now without it.")] = None,
+        limit: Annotated[int, Query(ge=1, le=10_000)] = 1000,
+    ) -> Response:
+        """What the device itself keeps of a property's past, oldest first."""
+        session = self._session(namespace, name)
+        until = self._mapper.clock.time() if end is None else _seconds(end)
+        readings = await session.history(prop, _seconds(start), until, limit)
+        kind = session.point(prop).type
+        return _json({"items": [reading_view(reading, kind) for reading in readings]})
+
     async def methods(self, namespace: str, name: str) -> Response:
         """What can be called: methods declared in the Device, and the device's own."""
         return _json({"items": method_views(self._session(namespace, name))})
@@ -117,7 +137,7 @@ class _Answers:
         request: Request,
         device: Annotated[str, Query(description="NAMESPACE/NAME of the only device.")] = "",
     ) -> Response:
-        """Readings, states and outcomes as they happen, as server-sent events.
+        """Readings, states, outcomes and events as they happen, as server-sent events.
 
         `Last-Event-ID` resumes where a stream was cut; what is lost then is a `gap` event.
         """
@@ -169,6 +189,7 @@ def make_app(mapper: Mapper, feed: Feed[Change]) -> FastAPI:
         ("/api/v1/devices", answers.devices),
         (_DEVICE, answers.device),
         (_DEVICE + "/methods", answers.methods),
+        (_PROPERTY + "/history", answers.history),
         ("/api/v1/changes", answers.changes),
         ("/healthz", answers.healthy),
         ("/readyz", answers.ready),
@@ -205,6 +226,10 @@ def _documented(schema: Json) -> Json:
     return schema
 
 
+def _seconds(moment: datetime) -> float:
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
 def _is_true(word: str | None) -> bool:
     return word is not None and word.lower() in ("true", "1")
 
@@ -226,6 +251,8 @@ def _encode(change: Change, only: str | None) -> tuple[str, bytes] | None:
         return None
     if isinstance(change, DeviceState):
         return "state", orjson.dumps(state_view(change))
+    if isinstance(change, DeviceEvent):
+        return "event", orjson.dumps(event_view(change))
     return "outcome", orjson.dumps(outcome_view(change))
 
 

@@ -8,12 +8,14 @@ from dmi.reports import DeviceState, Outcome
 from dmi.resources import AccessMode, DataType
 from dmi.values import json_value
 from mapper_sdk.devices import Plan, Point
+from mapper_sdk.events import DeviceEvent
 from mapper_sdk.hub import Batch
 
 __all__ = [
     "Json",
     "batch_view",
     "device_view",
+    "event_view",
     "outcome_view",
     "property_view",
     "reading_view",
@@ -95,6 +97,21 @@ def batch_view(batch: Batch) -> Json:
             {"property": point.name, **reading_view(reading, point.type)}
             for point, reading in batch
         ],
+    }
+
+
+def event_view(happened: DeviceEvent) -> Json:
+    """Something that a device told of."""
+    event = happened.event
+    return {
+        "namespace": happened.device.namespace,
+        "device": happened.device.name,
+        "time": _time_text(event.time),
+        "kind": event.kind,
+        "source": event.source,
+        "severity": event.severity,
+        "message": event.message,
+        "fields": event.fields,
     }
 
 

@@ -5,6 +5,7 @@ import logging
 import struct
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar, TypeVarTuple
 from urllib.parse import urlsplit
 
@@ -265,17 +266,56 @@ class Channel:
         Raises:
             DmiError: The server does not tell.
         """
-        kind, rank = [
-            (await self.read([node], attribute))[0].Value
-            for attribute in (ua.AttributeIds.DataType, ua.AttributeIds.ValueRank)
-        ]
+        (declared,) = await self.read([node], ua.AttributeIds.DataType)
+        if declared.StatusCode is not None and declared.StatusCode.value & 0x80000000:
+            raise status_error(declared.StatusCode.value, f"type of {node.to_string()}")
+        kind = declared.Value
+        rank = (await self.read([node], ua.AttributeIds.ValueRank))[0].Value
         if kind is None or not isinstance(kind.Value, ua.NodeId):
             raise RefusedError(f"{node.to_string()} does not say what type it has")
-        data_type = self._connected().get_node(kind.Value)
-        base = await self.ask("reading a type", data_type_to_variant_type, data_type)
+        base = await self.base_type(kind.Value)
         is_array = rank is not None and isinstance(rank.Value, int) and rank.Value >= 0
         value: object = [] if is_array else get_default_value(base)
         return ua.Variant(value, base, is_array=is_array)
+
+    async def base_type(self, data_type: ua.NodeId) -> ua.VariantType:
+        """The built-in type that a data type is made of."""
+        node = self._connected().get_node(data_type)
+        base: ua.VariantType = await self.ask("reading a type", data_type_to_variant_type, node)
+        return base
+
+    async def browse(self, node: ua.NodeId, classes: int) -> list[ua.ReferenceDescription]:
+        """What hangs below a node: the nodes of some classes, by hierarchical references."""
+        wanted = ua.BrowseDescription(
+            NodeId=node,
+            BrowseDirection=ua.BrowseDirection.Forward,
+            ReferenceTypeId=ua.NodeId(ua.ObjectIds.HierarchicalReferences),
+            IncludeSubtypes=True,
+            NodeClassMask=int(classes),
+            ResultMask=ua.BrowseResultMask.All,
+        )
+        parameters = ua.BrowseParameters(RequestedMaxReferencesPerNode=0, NodesToBrowse=[wanted])
+        (result,) = await self.ask("browsing", self.session.browse, parameters)
+        found: list[ua.ReferenceDescription] = []
+        while True:
+            if not result.StatusCode.is_good():
+                raise status_error(result.StatusCode.value, f"browsing {node.to_string()}")
+            found += result.References or []
+            if not result.ContinuationPoint:
+                return found
+            further = ua.BrowseNextParameters(ContinuationPoints=[result.ContinuationPoint])
+            (result,) = await self.ask("browsing", self.session.browse_next, further)
+
+    async def history(
+        self, node: ua.NodeId, start: float, end: float, limit: int
+    ) -> list[ua.DataValue]:
+        """What the server keeps of a variable between two moments, oldest first."""
+        moments = [datetime.fromtimestamp(moment, UTC) for moment in (start, end)]
+        read = self._connected().get_node(node).read_raw_history
+        values: list[ua.DataValue] = await self.ask(
+            "reading history", read, moments[0], moments[1], limit, False
+        )
+        return values
 
     async def load_structures(self) -> None:
         """Read the definitions of the server's own structures, once."""

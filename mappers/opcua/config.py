@@ -5,16 +5,18 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from enum import StrEnum
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BeforeValidator, Field, model_validator
 
 from mapper_sdk.settings_docs import render
-from mapper_sdk.spelling import canonical_keys, plain, to_integer, word_for
+from mapper_sdk.spelling import SpelledSettings, to_integer, word_for
+from mappers.opcua.addresses import Address, parse_node_id
 from mappers.opcua.visit import OpcuaVisit
 
 __all__ = ["OpcuaLink", "OpcuaVisit", "SecurityMode", "SecurityPolicy", "render_tables"]
@@ -50,12 +52,10 @@ Seconds = Annotated[float, Field(gt=0, le=3600, json_schema_extra={"unit": "s"})
 Count = Annotated[int, BeforeValidator(to_integer)]
 
 
-class OpcuaLink(BaseModel):
+class OpcuaLink(SpelledSettings):
     """How a server is reached. Keys may be written in any case."""
 
-    model_config = ConfigDict(
-        alias_generator=to_camel, populate_by_name=True, extra="forbid", frozen=True
-    )
+    other_names = _NAMES
 
     url: str = Field(description="Address of the server, as `opc.tcp://192.168.10.5:4840`.")
     follow_endpoint: bool = Field(
@@ -168,15 +168,20 @@ class OpcuaLink(BaseModel):
         "`i=2253` is the server itself. No events without it.",
     )
 
+    event_type: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Only events of this type and of those derived from it, as a `nodeID`; its "
+        "own fields come with them.",
+    )
+
     @model_validator(mode="before")
     @classmethod
-    def _spell(cls, data: Any) -> Any:  # noqa: ANN401 - raw settings
+    def _without_blanks(cls, data: Any) -> Any:  # noqa: ANN401 - raw settings
         if not isinstance(data, dict):
             return data
-        own = {plain(info.alias or name): info.alias for name, info in cls.model_fields.items()}
         # An empty text is what KubeEdge's samples have for "none".
-        named = {str(key): value for key, value in data.items() if value != ""}
-        return canonical_keys(named, {**_NAMES, **own}, frozenset())  # type: ignore[dict-item]  # aliases are set
+        return {key: value for key, value in data.items() if value != ""}
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -199,7 +204,17 @@ class OpcuaLink(BaseModel):
             raise ValueError("passwordFile means nothing without userName")
         if self.user_name is not None and self.user_certificate is not None:
             raise ValueError("userName and userCertificate are two ways to log in; keep one")
+        self.nodes  # noqa: B018 - a wrong one must be told now
         return self
+
+    @cached_property
+    def nodes(self) -> Mapping[str, Address]:
+        """The nodes that the device itself names: `object`, `source`, `type`."""
+        given = {"object": self.object_id, "source": self.event_source, "type": self.event_type}
+        if self.event_type is not None and self.event_source is None:
+            raise ValueError("eventType means nothing without eventSource")
+        space = self.namespace_uri or 0
+        return {name: parse_node_id(text, space) for name, text in given.items() if text}
 
     @property
     def policy(self) -> SecurityPolicy | None:

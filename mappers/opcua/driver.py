@@ -1,30 +1,54 @@
 """The OPC UA driver: one device is a set of nodes of a server."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import ClassVar
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 from asyncua import ua
+from pydantic import ValidationError
 
-from dmi.errors import ConversionError, DmiError, UnavailableError
+from dmi.errors import ConfigError, ConversionError, DmiError, UnavailableError
 from dmi.readings import Value
-from mapper_sdk.driver import Answer, Driver, Publish, Subscribing
+from mapper_sdk.driver import (
+    Alarming,
+    Answer,
+    Calling,
+    Discovering,
+    Driver,
+    Event,
+    Method,
+    Proposal,
+    Publish,
+    Remembering,
+    Subscribing,
+)
 from mappers.opcua.addresses import Address
 from mappers.opcua.channel import Channel
 from mappers.opcua.config import OpcuaLink, OpcuaVisit
+from mappers.opcua.discovery import propose
+from mappers.opcua.events import event_item
 from mappers.opcua.feed import Feed, Item
+from mappers.opcua.methods import ObjectMethod, call_method, find_methods, method_named
 from mappers.opcua.peer import Peer
 from mappers.opcua.variants import answer_of, is_raw_structure, to_variant
 
 __all__ = ["OpcuaDriver"]
 
 
-class OpcuaDriver(Driver[OpcuaLink, OpcuaVisit], Subscribing[OpcuaVisit]):
+class OpcuaDriver(
+    Driver[OpcuaLink, OpcuaVisit],
+    Subscribing[OpcuaVisit],
+    Remembering[OpcuaVisit],
+    Calling,
+    Alarming,
+    Discovering,
+):
     """Devices of one server, and with one login, share a session."""
 
     protocol_name: ClassVar[str] = "opcua"
     link_model: ClassVar[type[OpcuaLink]] = OpcuaLink
     visit_model: ClassVar[type[OpcuaVisit]] = OpcuaVisit
+    takes_turns = False
     patience = 30.0
     longest_wait = 5.0
 
@@ -36,6 +60,8 @@ class OpcuaDriver(Driver[OpcuaLink, OpcuaVisit], Subscribing[OpcuaVisit]):
         self._nodes: dict[Address, ua.NodeId] = {}
         self._types: dict[ua.NodeId, ua.Variant] = {}
         self._stale: UnavailableError | None = None
+        self._methods: dict[str, ObjectMethod] = {}
+        self._listening: Feed | None = None
 
     @classmethod
     def bus_key(cls, link: OpcuaLink) -> str:
@@ -65,6 +91,9 @@ class OpcuaDriver(Driver[OpcuaLink, OpcuaVisit], Subscribing[OpcuaVisit]):
     async def close(self) -> None:
         """Leave the session; the last device closes it."""
         feeds, self._feeds = self._feeds, []
+        listening, self._listening = self._listening, None
+        if listening is not None and self._peer is not None:
+            feeds.append((self._peer, listening))
         for peer, feed in feeds:
             await peer.drop(feed)
         further, self._further = self._further, []
@@ -212,6 +241,104 @@ class OpcuaDriver(Driver[OpcuaLink, OpcuaVisit], Subscribing[OpcuaVisit]):
             publish(index, answer)
 
         return tell
+
+    # ------------------------------------------ methods, events, history, discovery ----
+
+    async def _node(self, channel: Channel, name: str) -> ua.NodeId | None:
+        """A node that the settings of the device name.
+
+        Raises:
+            NotFoundError: There is none such on the server.
+        """
+        address = self.link.nodes.get(name)
+        if address is None:
+            return None
+        node = (await channel.resolve([address]))[address]
+        if isinstance(node, DmiError):
+            raise node
+        return node
+
+    async def methods(self) -> Sequence[Method]:
+        """The methods of the object that the device names."""
+
+        async def do(channel: Channel) -> None:
+            owner = await self._node(channel, "object")
+            self._methods = {} if owner is None else await find_methods(channel, owner)
+
+        await self._joined().use(do)
+        return [method.described() for method in self._methods.values()]
+
+    async def call(self, name: str, arguments: Mapping[str, Value]) -> Mapping[str, Value]:
+        """Call a method of the object."""
+        results: dict[str, Value] = {}
+
+        async def do(channel: Channel) -> None:
+            method = method_named(self._methods, name)
+            results.update(await call_method(channel, method, arguments))
+
+        await self._joined().use(do)
+        return results
+
+    async def listen(self, tell: Callable[[Event], None]) -> None:
+        """Hear of the events of the source that the device names."""
+        if "source" not in self.link.nodes:
+            return
+        peer, link = self._joined(), self.link
+        feed = Feed(link.publishing_interval, link.keep_alive, link.session_timeout)
+
+        async def do(channel: Channel) -> None:
+            source = await self._node(channel, "source")
+            kind = await self._node(channel, "type")
+            feed.events.append(await event_item(channel, source, kind, tell))
+
+        await peer.use(do)
+        await peer.add(feed)
+        self._listening = feed
+
+    async def history(
+        self, visit: OpcuaVisit, start: float, end: float, limit: int
+    ) -> Sequence[Answer]:
+        """What the server keeps of a variable."""
+        answers: list[Answer] = []
+
+        async def do(channel: Channel) -> None:
+            errors = await self._find(channel, [visit])
+            if errors:
+                raise errors[visit.address]
+            node = self._nodes[visit.address]
+            values = await channel.history(node, start, end, limit)
+            answers.extend(answer_of(value, end) for value in values)
+
+        await self._joined().use(do)
+        return answers
+
+    @classmethod
+    async def discover(cls, settings: Mapping[str, Any]) -> AsyncIterator[Proposal]:
+        """Propose devices from a server's address space.
+
+        Args:
+            settings: Those of a device's connection, and `root`: the browse path of the only
+                object to look at.
+
+        Raises:
+            ConfigError: A setting is wrong.
+            DmiError: The server refuses it or is away.
+        """
+        given = dict(settings)
+        root = given.pop("root", None)
+        try:
+            link = OpcuaLink.model_validate(given)
+        except ValidationError as error:
+            detail = error.errors()[0]
+            where = ".".join(str(part) for part in detail["loc"]) or "settings"
+            raise ConfigError(f"{where}: {detail['msg']}") from error
+        channel = Channel(link)
+        await channel.open()
+        try:
+            async for proposal in propose(channel, given, root):
+                yield proposal
+        finally:
+            await channel.close()
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.link.address})"

@@ -19,7 +19,14 @@ from mapper_sdk.driver import Answer
 from mappers.opcua.addresses import parse_node_id
 from mappers.opcua.refusals import status_error, status_name
 
-__all__ = ["answer_of", "is_raw_structure", "jsonable", "plain_value", "to_variant"]
+__all__ = [
+    "answer_of",
+    "is_raw_structure",
+    "jsonable",
+    "plain_value",
+    "seconds_of",
+    "to_variant",
+]
 
 _PLAIN = frozenset({int, float, bool, str, bytes})
 _NAMED = frozenset(

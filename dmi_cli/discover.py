@@ -1,0 +1,71 @@
+"""`dmi discover`: look for devices, and write models and devices that can be applied."""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import yaml
+
+from dmi.errors import ConfigError, UnsupportedError
+from dmi_cli.programs import find_driver
+
+__all__ = ["discover"]
+
+
+def discover(options: argparse.Namespace) -> int:
+    """Write what a protocol's discovery proposes as YAML; 0 also when it finds nothing.
+
+    Raises:
+        UnsupportedError: The driver cannot look for devices.
+        ConfigError: A setting or the file to write is wrong.
+    """
+    driver = find_driver(options.protocol)
+    from mapper_sdk.driver import Discovering
+
+    if not issubclass(driver, Discovering):
+        raise UnsupportedError(f"the {options.protocol} driver cannot look for devices")
+    settings = _settings(options.settings)
+    found = asyncio.run(_collect(driver, settings, options.seconds))
+    text = yaml.safe_dump_all(found, sort_keys=False, allow_unicode=True)
+    if options.out is None:
+        sys.stdout.write(text)
+    else:
+        try:
+            options.out.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"{options.out}: {error.strerror}") from error
+    devices = sum(1 for document in found if document["kind"] == "Device")
+    where = f" in {options.out}" if options.out else ""
+    sys.stderr.write(f"{devices} device{'' if devices == 1 else 's'} proposed{where}\n")
+    return 0
+
+
+async def _collect(
+    driver: Any,  # noqa: ANN401 - a driver's class that is Discovering as well
+    settings: Mapping[str, Any],
+    seconds: float | None,
+) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = []
+    try:
+        async with asyncio.timeout(seconds):
+            async for proposal in driver.discover(settings):
+                found += [proposal.model, proposal.device]
+    except TimeoutError:
+        pass  # it was told how long to look
+    return found
+
+
+def _settings(given: list[str]) -> dict[str, Any]:
+    """Read `key=value` words; values are read as YAML, so numbers and truth values are such."""
+    settings: dict[str, Any] = {}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not key or not equals:
+            raise ConfigError(f"{text!r} is no setting; write KEY=VALUE")
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            settings[key] = value
+    return settings
