@@ -64,12 +64,13 @@ async def _run(args: argparse.Namespace, scratch: Path) -> Story:
                 told = asyncio.Event()
                 teller = group.create_task(_tell(stage, story, group, told))
                 watcher = group.create_task(node.watch())
-                await _until_end(stop, told, args.seconds)
-                teller.cancel()
-                if story.summary.held:
-                    await story.count_readings()
-                watcher.cancel()
-                await stage.tear_down()
+                try:
+                    await _until_end(stop, told, args.seconds)
+                    teller.cancel()
+                    await story.finish()
+                finally:
+                    watcher.cancel()
+                    await stage.tear_down()
     return story
 
 

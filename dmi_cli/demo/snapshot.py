@@ -29,18 +29,21 @@ class Snapshot:
 
         A property that is reported on change may be silent, so its device's newest counts.
         """
+        reported = [twin["reported"] for twin in self.twins.values()]
+        return (
+            bool(reported)
+            and all(side is not None and side["quality"] == "good" for side in reported)
+            and all(status.get("state") == "online" for status in self.devices.values())
+            and all(time > since for time in self.newest().values())
+        )
+
+    def newest(self) -> dict[str, str]:
+        """Time of each device's newest reading, RFC 3339; empty text where there is none."""
         newest: dict[str, str] = {}
         for twin in self.twins.values():
-            reported = twin["reported"]
-            if reported is None or reported["quality"] != "good":
-                return False
-            device = twin["device"]
-            newest[device] = max(newest.get(device, ""), reported["time"])
-        return (
-            bool(newest)
-            and all(status.get("state") == "online" for status in self.devices.values())
-            and all(time > since for time in newest.values())
-        )
+            time = twin["reported"]["time"] if twin["reported"] else ""
+            newest[twin["device"]] = max(newest.get(twin["device"], ""), time)
+        return newest
 
 
 class Node:

@@ -87,6 +87,15 @@ class Story:
         await self._manager_killed()
         await self._nothing_lost()
 
+    async def finish(self) -> None:
+        """Count once more at the very end, if there is anything to count."""
+        if not self.summary.held:
+            return
+        try:
+            await self.count_readings()
+        except DmiError as error:
+            self.summary.errors.append(f"finish: {error}")
+
     @asynccontextmanager
     async def step(self, name: str, title: str) -> AsyncIterator[list[str]]:
         """Show and score one step; what the block appends is shown when it held."""
@@ -225,11 +234,21 @@ class Story:
         self.summary.recoveries.append({"killed": what, "seconds": round(seconds, 2)})
 
     def _keep_gap(self, cause: str, before: Snapshot, after: Snapshot) -> None:
-        first = max(twin["reported"]["time"] for twin in before.twins.values())
-        last = min(twin["reported"]["time"] for twin in after.twins.values())
-        seconds = _seconds(last) - _seconds(first)
+        """Keep how long the device with the longest silence was not read."""
+        earlier = before.newest()
+        silences = [
+            (_seconds(time) - _seconds(earlier[device]), device, earlier[device], time)
+            for device, time in after.newest().items()
+        ]
+        seconds, device, first, last = max(silences)
         self.summary.gaps.append(
-            {"cause": f"{cause} killed", "from": first, "to": last, "seconds": round(seconds, 2)}
+            {
+                "cause": f"{cause} killed",
+                "device": device,
+                "from": first,
+                "to": last,
+                "seconds": round(seconds, 2),
+            }
         )
 
 

@@ -36,7 +36,7 @@ class View:
         if not self._live:
             yield
             return
-        with Live(get_renderable=self._render, console=self._console, refresh_per_second=4):
+        with Live(get_renderable=self.render, console=self._console, refresh_per_second=4):
             yield
 
     def begin(self, title: str) -> None:
@@ -59,7 +59,8 @@ class View:
         if not self._live:
             self._console.print(text, markup=False, soft_wrap=True)
 
-    def _render(self) -> Group:
+    def render(self) -> Group:
+        """Table, steps and notes, as they are now."""
         steps = [
             Text.from_markup(f"{_MARKS[held]} {title}  [dim]{detail}[/]")
             for title, held, detail in self._steps
