@@ -132,7 +132,7 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
         if self._gatt is None:
             return tracker.read(visits, time.time())
         if not any(visit.source is Source.CHARACTERISTIC for visit in visits):
-            return [self._from_air(visit, tracker, self._gatt) for visit in visits]
+            return [self._from_air(visit, tracker) for visit in visits]
         return await self._read_link(visits, tracker, self._gatt)
 
     async def _read_link(
@@ -143,7 +143,7 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
         async with gatt.use() as client:
             for visit in visits:
                 if visit.source is not Source.CHARACTERISTIC:
-                    answers.append(self._from_air(visit, tracker, gatt))
+                    answers.append(self._from_air(visit, tracker))
                     continue
                 if id(visit) in self._latest:
                     answers.append(self._latest[id(visit)])
@@ -159,12 +159,12 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
                 answers.append(_decoded(raw[key], visit))
         return answers
 
-    def _from_air(self, visit: BleVisit, tracker: Tracker, gatt: GattLink) -> Answer:
-        """What a connected device's advertisements say; a device may stop while connected."""
-        if visit.field == "mtu":
-            return gatt.mtu
+    def _from_air(self, visit: BleVisit, tracker: Tracker) -> Answer:
+        """What the advertisements say; a device that is connected may stop them meanwhile."""
+        if self._gatt is not None and visit.field == "mtu":
+            return self._gatt.mtu
         answer = tracker.answer(visit, time.time())
-        if isinstance(answer, UnavailableError):
+        if self._gatt is not None and isinstance(answer, UnavailableError):
             return NotFoundError(answer.message)
         return answer
 
@@ -285,12 +285,11 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
         publish, tracker = self._publish, self._tracker
         if publish is None or tracker is None:
             return
-        now = time.time()
         stale = set()
         for index, visit in enumerate(self._visits):
             if visit.source is Source.CHARACTERISTIC or visit.field == "mtu":
                 continue
-            answer = tracker.answer(visit, now)
+            answer = self._from_air(visit, tracker)
             lost = isinstance(answer, UnavailableError)
             if lost or (isinstance(answer, Reading) and answer.reason == "stale"):
                 stale.add(index)
@@ -314,7 +313,7 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
 
 def _patience(link: BleLink) -> float:
     if link.connects:
-        return link.slot_timeout + link.find_timeout + link.connect_timeout + _MARGIN
+        return link.slot_timeout + 2 * link.find_timeout + link.connect_timeout + _MARGIN
     return _FIRST_PACKET + _MARGIN
 
 

@@ -26,7 +26,7 @@ from mappers.ble.visit import BleVisit, WriteMode
 
 __all__ = ["GattLink", "decode", "encode", "find_characteristic"]
 
-_DISCONNECT_SECONDS = 5.0
+_DISCONNECT_SECONDS = 3.0
 
 
 class GattLink:
@@ -90,6 +90,9 @@ class GattLink:
         except BaseException:
             self._free_slot()
             raise
+        if not client.is_connected:
+            self._free_slot()
+            raise UnavailableError(f"{self._link.who} ended the link at once")
         self._client = client
         self.mtu = client.mtu_size
         return client

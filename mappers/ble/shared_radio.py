@@ -18,7 +18,11 @@ from bleak.args.bluez import OrPattern
 from bleak.assigned_numbers import AdvertisementDataType
 from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import AdvertisementData
-from bleak_retry_connector import close_stale_connections, establish_connection
+from bleak_retry_connector import (
+    close_stale_connections,
+    close_stale_connections_by_address,
+    establish_connection,
+)
 
 from dmi.errors import DmiError, UnavailableError
 from mappers.ble.advertisements import Identity, Tracker, packet_of
@@ -105,6 +109,7 @@ class SharedRadio:
         # The sessions that borrow the radio come and go; what it is made of must be closed
         # by the task that opened it. So it has one, which `close` awaits.
         radio._keeper = asyncio.create_task(radio._keep(ready), name=f"radio {link.radio}")
+        radio._keeper.add_done_callback(radio._on_end)
         try:
             await ready
         except BaseException:
@@ -137,10 +142,16 @@ class SharedRadio:
             self._fail(_first(group_of_errors))
         finally:
             if not ready.done():
-                if self.broken is not None:
-                    ready.set_exception(self.broken)
-                else:
-                    ready.cancel()
+                stopped = UnavailableError(f"the radio {self.name} was not opened")
+                ready.set_exception(self.broken or stopped)
+                ready.exception()  # Marks it as seen: who opened it may have left.
+
+    def _on_end(self, keeper: "asyncio.Task[None]") -> None:
+        """The keeper is done; whatever ended it, nobody must wait for the radio any longer."""
+        error = None if keeper.cancelled() else keeper.exception()
+        if error is not None:
+            log.error("the radio %s stopped by a bug", self.name, exc_info=error)
+            self._fail(UnavailableError(f"the radio {self.name} stopped: {error}"))
 
     async def _watch_loss(self, backend: RadioBackend) -> None:
         await backend.lost.wait()
@@ -309,7 +320,7 @@ class SharedRadio:
         Raises:
             DmiError: It cannot be reached, or refuses.
         """
-        device = await self.find(link, identity)
+        device = await self._find_or_free(link, identity)
         async with self._connecting:
             try:
                 client = await self._establish(link, device, on_lost)
@@ -320,6 +331,18 @@ class SharedRadio:
         self._links.succeed()
         self.tally["connects"] += 1
         return client
+
+    async def _find_or_free(self, link: BleLink, identity: Identity) -> BLEDevice:
+        """Find a device; one that BlueZ still holds a link to does not advertise until it ends."""
+        try:
+            return await self.find(link, identity)
+        except UnavailableError:
+            if self.broken is not None or link.address is None or not is_bluez(self.name):
+                raise
+        self.tally[Rung.CLEAN_LINKS.value] += 1
+        with translated("closing stale links"):
+            await close_stale_connections_by_address(link.address)
+        return await self.find(link, identity)
 
     async def _establish(
         self, link: BleLink, device: BLEDevice, on_lost: Callable[[], None]

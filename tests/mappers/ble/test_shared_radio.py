@@ -82,6 +82,70 @@ async def test_a_device_is_found_by_its_name(make, simulator):
         assert await driver.read([SETPOINT]) == [simulator.heater.setpoint]
 
 
+async def test_a_link_that_bluez_still_holds_is_closed_before_looking_again(
+    make, simulator, hasty, monkeypatch
+):
+    closed = []
+    fault = parse_fault("out-of-range:heater")
+
+    async def close(address):
+        closed.append(address)
+        simulator.faults.remove(fault)
+
+    monkeypatch.setattr(shared_radio, "is_bluez", lambda _name: True)
+    monkeypatch.setattr(shared_radio, "close_stale_connections_by_address", close)
+    simulator.faults.add(fault)
+    async with make(address=HEATER, findTimeout=0.4) as driver:
+        assert await driver.read([SETPOINT]) == [simulator.heater.setpoint]
+    assert closed == [HEATER]
+    assert hasty["links_cleaned"] == 1
+
+
+async def test_a_bug_in_the_radio_leaves_nobody_waiting(make, simulator, monkeypatch, caplog):
+    room = simulator.broadcasters[0]
+    async with make(format="bthome", address=room.address) as driver:
+        radio = driver._radio
+
+        async def break_down(_rung):
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(radio, "_climb", break_down)
+        radio._rung = shared_radio.Rung.RESTART_SCAN
+        radio._bell.set()
+        await until(lambda: radio.broken is not None)
+        with pytest.raises(UnavailableError, match="stopped"):
+            await driver.read([visit_of(field="rssi")])
+    assert "by a bug" in caplog.text
+
+
+async def test_a_radio_that_cannot_scan_is_told_and_closed(make, simulator, monkeypatch):
+    async def refuse(self):
+        raise UnavailableError("the adapter sleeps")
+
+    before = asyncio.all_tasks()
+    monkeypatch.setattr(shared_radio.SharedRadio, "_start_scan", refuse)
+    with pytest.raises(UnavailableError, match="sleeps"):
+        async with make(address=HEATER):
+            pass
+    assert asyncio.all_tasks() <= before
+
+
+async def test_a_link_that_ends_at_once_is_no_link(make, simulator, monkeypatch):
+    establish = shared_radio.SharedRadio._establish
+
+    async def establish_and_lose(self, *arguments):
+        client = await establish(self, *arguments)
+        await client.disconnect()
+        return client
+
+    async with make(address=HEATER, idleRelease=0) as driver:
+        await until(lambda: not simulator.heater.links)
+        monkeypatch.setattr(shared_radio.SharedRadio, "_establish", establish_and_lose)
+        with pytest.raises(UnavailableError, match="ended the link at once"):
+            await driver.read([SETPOINT])
+        assert driver._radio.slots.taken == 0
+
+
 # -------------------------------------------------------------- discovery ----
 
 
