@@ -397,6 +397,7 @@ async def test_ten_minutes_of_a_changing_plant(fake_clock, fresh):
     assert plant.calls[StateCall] >= (100 if fresh else 70)
 
 
+@pytest.mark.timeout(90)  # fifteen minutes of two busy plants are some seconds of pure computing
 async def test_shares_the_bucket_with_another_busy_mapper(fake_clock):
     """Two of them at full speed: refusals teach both to take less."""
     limiter = FakeLimiter(fake_clock)
