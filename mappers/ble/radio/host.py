@@ -7,12 +7,13 @@ from contextlib import contextmanager
 
 from bleak.exc import BleakDeviceNotFoundError, BleakError
 from bumble import core, hci
-from bumble.device import Advertisement, Connection, Device, DeviceConfiguration
+from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.host import Host
 from bumble.transport.common import TransportSink, TransportSource
 
 from dmi.errors import UnavailableError
 from mappers.ble.radio.pairing import answer_pairing
+from mappers.ble.radio.reports import Advertisement, Assembler, is_report
 
 __all__ = ["Heard", "RadioHost", "translated"]
 
@@ -23,6 +24,8 @@ Heard = Callable[[Advertisement], None]
 
 _START_SECONDS = 10.0
 _CANCEL_SECONDS = 2.0
+_ADDRESSES = 4096
+"""How many addresses are remembered with their type; many devices change theirs all the time."""
 
 
 @contextmanager
@@ -49,8 +52,9 @@ class RadioHost:
         self.device = Device(
             address=hci.Address.generate_static_address(),
             config=config,
-            host=Host(controller_source=source, controller_sink=sink),
+            host=_Host(source, sink, self._take),
         )
+        self._assembler = Assembler()
         self.passkeys: dict[str, int] = {}
         answer_pairing(self.device, self.passkeys)
         self.lost = asyncio.Event()
@@ -59,7 +63,6 @@ class RadioHost:
         self._scan_turn = asyncio.Lock()
         self._connect_turn = asyncio.Lock()
         self._types: dict[str, hci.Address] = {}
-        self.device.on(Device.EVENT_ADVERTISEMENT, self._on_advertisement)
         source.terminated.add_done_callback(self._on_terminated)
 
     async def start(self) -> None:
@@ -142,6 +145,7 @@ class RadioHost:
                 await self.device.stop_scanning()
                 self._scanning = None
             if wanted is not None:
+                self._assembler.active = wanted
                 await self.device.start_scanning(active=wanted, scanning_phys=(hci.HCI_LE_1M_PHY,))
         self._scanning = wanted
 
@@ -189,14 +193,34 @@ class RadioHost:
         if self.lost.is_set():
             raise BleakError("the radio is gone; it must be opened again")
 
-    def _on_advertisement(self, advertisement: Advertisement) -> None:
-        address = advertisement.address
-        self._types[address.to_string(with_type_qualifier=False)] = address
-        for heard in tuple(self._listeners):
-            heard(advertisement)
+    def _take(self, packet: bytes) -> None:
+        for advertisement in self._assembler.take(packet):
+            address = advertisement.address
+            self._types[address.to_string(with_type_qualifier=False)] = address
+            if len(self._types) > _ADDRESSES:
+                del self._types[next(iter(self._types))]
+            for heard in tuple(self._listeners):
+                heard(advertisement)
 
     def _on_terminated(self, _: "asyncio.Future[None]") -> None:
         self.lost.set()
+
+
+class _Host(Host):
+    """Bumble's host, which leaves advertising reports to us."""
+
+    def __init__(
+        self, source: TransportSource, sink: TransportSink, take: Callable[[bytes], None]
+    ) -> None:
+        self._take = take
+        super().__init__(source, sink)
+
+    def on_packet(self, packet: bytes) -> None:
+        """Take a packet from the controller."""
+        if self.ready and is_report(packet):
+            self._take(packet)
+        else:
+            super().on_packet(packet)
 
 
 def _guessed(address: str) -> hci.Address:

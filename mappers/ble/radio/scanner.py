@@ -1,5 +1,6 @@
 """bleak's scanner on a radio that bumble drives."""
 
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from bleak.backends.scanner import (
@@ -8,14 +9,14 @@ from bleak.backends.scanner import (
     BaseBleakScanner,
 )
 from bumble.core import AdvertisingData
-from bumble.device import Advertisement
 
 from mappers.ble.radio.host import RadioHost
+from mappers.ble.radio.reports import Advertisement
 from mappers.ble.radio.uuids import full_uuid
 
 __all__ = ["BumbleScanner", "advertisement_data"]
 
-_SIZES = {
+_SIZES: dict[int, int] = {
     AdvertisingData.INCOMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS: 2,
     AdvertisingData.COMPLETE_LIST_OF_16_BIT_SERVICE_CLASS_UUIDS: 2,
     AdvertisingData.INCOMPLETE_LIST_OF_32_BIT_SERVICE_CLASS_UUIDS: 4,
@@ -23,12 +24,16 @@ _SIZES = {
     AdvertisingData.INCOMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS: 16,
     AdvertisingData.COMPLETE_LIST_OF_128_BIT_SERVICE_CLASS_UUIDS: 16,
 }
-_DATA_SIZES = {
+_DATA_SIZES: dict[int, int] = {
     AdvertisingData.SERVICE_DATA_16_BIT_UUID: 2,
     AdvertisingData.SERVICE_DATA_32_BIT_UUID: 4,
     AdvertisingData.SERVICE_DATA_128_BIT_UUID: 16,
 }
 _NAMES = (AdvertisingData.SHORTENED_LOCAL_NAME, AdvertisingData.COMPLETE_LOCAL_NAME)
+
+
+_DEVICES = 4096
+"""How many devices are remembered; many change their address all the time."""
 
 
 class BumbleScanner(BaseBleakScanner):
@@ -67,6 +72,8 @@ class BumbleScanner(BaseBleakScanner):
         device = self.create_or_update_device(
             address, address, name, {"address": advertisement.address}, data
         )
+        if len(self.seen_devices) > _DEVICES:
+            del self.seen_devices[next(iter(self.seen_devices))]
         self.call_detection_callbacks(device, data)
 
 
@@ -81,17 +88,17 @@ def advertisement_data(advertisement: Advertisement) -> AdvertisementData:
     service_data: dict[str, bytes] = {}
     uuids: list[str] = []
     power: int | None = None
-    for kind, data in advertisement.data.ad_structures:
+    for kind, data in _structures(advertisement.data):
         if kind == AdvertisingData.MANUFACTURER_SPECIFIC_DATA and len(data) >= 2:
-            manufacturers[int.from_bytes(data[:2], "little")] = bytes(data[2:])
+            manufacturers[int.from_bytes(data[:2], "little")] = data[2:]
         elif (size := _DATA_SIZES.get(kind)) is not None:
             if len(data) >= size:
-                service_data[full_uuid(data[:size])] = bytes(data[size:])
+                service_data[full_uuid(data[:size])] = data[size:]
         elif (size := _SIZES.get(kind)) is not None:
             parts = (data[i : i + size] for i in range(0, len(data) - size + 1, size))
             uuids.extend(full_uuid(part) for part in parts)
         elif kind in _NAMES:
-            name = bytes(data).decode(errors="replace")
+            name = data.decode(errors="replace")
         elif kind == AdvertisingData.TX_POWER_LEVEL and len(data) == 1:
             power = int.from_bytes(data, "little", signed=True)
     return AdvertisementData(
@@ -103,3 +110,18 @@ def advertisement_data(advertisement: Advertisement) -> AdvertisementData:
         rssi=advertisement.rssi,
         platform_data=(advertisement,),
     )
+
+
+def _structures(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Type and content of each structure; what is cut short is left out.
+
+    Source:
+        Core Specification, Vol 3, Part C, 11.
+    """
+    place = 0
+    while place + 1 < len(data) and data[place]:
+        end = place + 1 + data[place]
+        if end > len(data):
+            return
+        yield data[place + 1], data[place + 2 : end]
+        place = end

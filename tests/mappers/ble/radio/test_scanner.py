@@ -3,9 +3,9 @@ import asyncio
 import pytest
 from bleak import BleakScanner
 from bleak.exc import BleakError
-from bumble.device import Advertisement
 from bumble.hci import Address
 
+from mappers.ble.radio.reports import Advertisement
 from mappers.ble.radio.scanner import advertisement_data
 
 from .conftest import HEATER, THERMOMETER, heard
@@ -111,7 +111,7 @@ def test_every_kind_of_data():
         (0x21, bytes(range(16)) + b"\x02"),
         (0xFF, b"\x34\x12\x03"),
     )
-    found = advertisement_data(Advertisement(Address(HEATER), rssi=-60, data_bytes=data))
+    found = advertisement_data(Advertisement(Address(HEATER), -60, data))
     assert found.local_name == "Hütte"
     assert found.tx_power == -12
     assert found.rssi == -60
@@ -132,7 +132,7 @@ def test_every_kind_of_data():
 )
 def test_data_that_is_too_short_is_left_out(pair):
     data = structures(pair)
-    found = advertisement_data(Advertisement(Address(HEATER), data_bytes=data))
+    found = advertisement_data(Advertisement(Address(HEATER), -60, data))
     assert not found.manufacturer_data
     assert not found.service_data
     assert not found.service_uuids
