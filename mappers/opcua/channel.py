@@ -29,7 +29,7 @@ from mappers.opcua.config import OpcuaLink, SecurityMode, SecurityPolicy
 from mappers.opcua.pki import File, application_uri, check_server, own_certificate, read_file
 from mappers.opcua.refusals import error_of, status_error
 
-__all__ = ["Channel", "Limits"]
+__all__ = ["Channel", "Limits", "choose_endpoint"]
 
 Result = TypeVar("Result")
 One = TypeVar("One")

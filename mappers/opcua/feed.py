@@ -199,10 +199,15 @@ class Feed:
             delete = channel.session.delete_subscriptions
             await channel.ask("unsubscribing", delete, [subscription])
 
-    async def transfer(self, channel: Channel) -> bool:
-        """Move it from a session that is gone to the present one; False if it is gone too."""
+    async def transfer(self, channel: Channel, *, initial: bool) -> bool:
+        """Move it from a session that is gone to the present one; False if it is gone too.
+
+        Args:
+            channel: The present session.
+            initial: Let the server send all values again.
+        """
         parameters = ua.TransferSubscriptionsParameters(
-            SubscriptionIds=[self.subscription], SendInitialValues=True
+            SubscriptionIds=[self.subscription], SendInitialValues=initial
         )
         transfer = channel.session.transfer_subscriptions
         (result,) = await channel.ask("moving a subscription", transfer, parameters)

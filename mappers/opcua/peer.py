@@ -318,7 +318,7 @@ class Peer:
         self._count(Rung.RESUME if same else Rung.NEW_SESSION)
         for feed in list(self._feeds):
             # Also within the session from before: some servers send to the old connection else.
-            moved = await self._transferred(feed)
+            moved = await self._transferred(feed, initial=not same)
             if moved and not same:
                 self._count(Rung.TRANSFER)
             missed = await feed.republish(self.channel) if moved or same else -1
@@ -328,9 +328,9 @@ class Peer:
                 self._count(Rung.REPUBLISH, missed)
                 feed.expect()
 
-    async def _transferred(self, feed: Feed) -> bool:
+    async def _transferred(self, feed: Feed, *, initial: bool) -> bool:
         try:
-            return await feed.transfer(self.channel)
+            return await feed.transfer(self.channel, initial=initial)
         except DmiError as error:
             if is_gone(error):
                 raise

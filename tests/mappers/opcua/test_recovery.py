@@ -19,7 +19,7 @@ from mappers.opcua.visit import OpcuaVisit
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 at = OpcuaVisit.model_validate
 PLANT = "nsu=urn:dmi-toolkit:plant;s="
-FAST = {"timeout": 0.5, "publishingInterval": 20, "keepAlive": 0.2, "recoveryTime": 3}
+FAST = {"timeout": 0.5, "publishingInterval": 20, "keepAlive": 0.2, "recoveryTime": 10}
 
 
 class Ears:
