@@ -49,6 +49,7 @@ class Identity:
         """
         self._link = link
         self._content = link.wanted_content if link.content is not None else {}
+        self._said_by = ""
         self._identity_key = read_key(link.identity_key)
         self.bind_key = read_key(link.bind_key)
 
@@ -73,6 +74,10 @@ class Identity:
         return not self._content or self._says_content(packet)
 
     def _says_content(self, packet: Packet) -> bool:
+        """Whether it says what is wanted, or comes from who said so last and says no other.
+
+        Devices that send several kinds of packets in turn do not say who they are in each.
+        """
         try:
             decoded = self.decode(packet)
         except DmiError:
@@ -80,7 +85,12 @@ class Identity:
         if decoded is None:
             return False
         said = {name.lower(): str(value).lower() for name, value in decoded.fields.items()}
-        return all(said.get(name) == value for name, value in self._content.items())
+        if any(said.get(name, wanted) != wanted for name, wanted in self._content.items()):
+            return False
+        if all(name in said for name in self._content):
+            self._said_by = packet.address
+            return True
+        return packet.address == self._said_by
 
     def decode(self, packet: Packet) -> Decoded | None:
         """Read a packet by the device's format; None where it is of another.

@@ -53,6 +53,7 @@ _UNITS = {
 _LISTEN = 3.0
 """Seconds after which a device has probably said all that it says often."""
 _IDENTITY = {"ibeacon": ("uuid", "major", "minor"), "eddystone": ("namespace", "instance")}
+_BEACON_UNITS = {"power": "dBm"}
 
 
 class _Settings(BaseModel):
@@ -166,7 +167,8 @@ def _proposal(found: _Found, radio: str) -> Proposal:
             key: (_standard_type(key), {"characteristic": key}) for key in _characteristics(found)
         }
         properties["rssi"] = ("INT", {"field": "rssi"})
-    return Proposal(_model(name, properties), _device(name, config, properties, found.name))
+    units = _UNITS | (_BEACON_UNITS if found.format in _IDENTITY else {})
+    return Proposal(_model(name, properties, units), _device(name, config, properties, found.name))
 
 
 def _identity(found: _Found) -> dict[str, Any]:
@@ -183,7 +185,7 @@ def _slug(word: str, address: str) -> str:
 
 
 def _type(value: Value) -> str:
-    kinds = {bool: "BOOLEAN", int: "DOUBLE", float: "DOUBLE", str: "STRING", bytes: "BYTES"}
+    kinds = {bool: "BOOLEAN", int: "INT", float: "DOUBLE", str: "STRING", bytes: "BYTES"}
     return kinds[type(value)]
 
 
@@ -194,11 +196,13 @@ def _standard_type(name: str) -> str:
     return {"string": "STRING", "bytes": "BYTES"}.get(kind.value, "DOUBLE")
 
 
-def _model(name: str, properties: Mapping[str, tuple[str, dict[str, Any]]]) -> dict[str, Any]:
+def _model(
+    name: str, properties: Mapping[str, tuple[str, dict[str, Any]]], units: Mapping[str, str]
+) -> dict[str, Any]:
     declared = []
     for key, (kind, _) in properties.items():
         entry = {"name": key, "type": kind, "accessMode": "ReadOnly"}
-        unit = _UNITS.get(re.sub(r"_\d+$", "", key))
+        unit = units.get(re.sub(r"_\d+$", "", key))
         declared.append(entry | ({"unit": unit} if unit else {}))
     return {
         "apiVersion": _API,

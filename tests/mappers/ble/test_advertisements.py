@@ -129,6 +129,17 @@ def test_who_sent_a_packet(settings, owned):
     assert tracker(**settings).identity.owns(packet("4002CA09")) is owned
 
 
+def test_who_says_what_it_is_in_one_packet_of_several():
+    google = full_uuid("feaa")
+    identity = tracker(address=None, content="instance=aabbccddeeff").identity
+    uid = packet("00C500112233445566778899AABBCCDDEEFF0000", uuid=google)
+    other = packet("00C500112233445566778899AABBCCDDEE000000", uuid=google)
+    telemetry = packet("20000B9A198000000100000003E8", uuid=google)
+    strange = packet("20000B9A198000000100000003E8", uuid=google, address="A4:C1:38:00:00:09")
+    owned = [identity.owns(one) for one in (telemetry, uid, telemetry, strange, other)]
+    assert owned == [False, True, True, False, False]
+
+
 def test_garbled_content_is_nobodys():
     assert not tracker(address=None, content="temperature=1").identity.owns(packet("4002"))
 
