@@ -1,4 +1,4 @@
-"""Run inside the guest: the radio `hci0` as the mapper opens it, on the real BlueZ."""
+"""Run inside the guest: the radio `hci0`, and the driver on it, with the real BlueZ."""
 
 import asyncio
 import struct
@@ -12,8 +12,12 @@ from bleak import BleakClient, BleakScanner
 from bleak.exc import BleakError, BleakGATTProtocolError
 
 from dmi.errors import UnavailableError
+from mapper_sdk.bus import Bus
+from mappers.ble.config import BleLink
+from mappers.ble.driver import BleDriver
 from mappers.ble.radio import open_radio
 from mappers.ble.simulation.peripherals import HEATER
+from mappers.ble.visit import BleVisit
 
 BTHOME = "0000fcd2-0000-1000-8000-00805f9b34fb"
 
@@ -73,9 +77,9 @@ async def used(radio, device):
         await client.stop_notify(HEATER["temperature"])
         say("was notified three times")
         began = time.monotonic()
-        for _ in range(100):
+        for _ in range(50):
             await client.read_gatt_char(HEATER["setpoint"])
-        say(f"{100 / (time.monotonic() - began):.0f} reads a second")
+        say(f"{50 / (time.monotonic() - began):.0f} reads a second")
     async with asyncio.timeout(10):
         await gone.wait()
 
@@ -96,6 +100,44 @@ async def cut_off(radio, device):
         raise AssertionError("a lost link was read")
 
 
+async def driven():
+    """The driver on BlueZ: a device that is heard, one that indicates, one that is written."""
+    bus = Bus(takes_turns=False)
+    drivers = {}
+    for name, link in {
+        "room": {"address": "F1:00:00:00:00:01", "format": "bthome"},
+        "thermometer": {"address": "F0:00:00:00:00:01", "kind": "gatt"},
+        "heater": {"address": "F0:00:00:00:00:02", "kind": "gatt"},
+    }.items():
+        driver = BleDriver(BleLink.model_validate({"radio": "hci0", **link}))
+        driver.bus = bus
+        await driver.connect()
+        drivers[name] = driver
+        say(f"the driver is connected to the {name}")
+    (humidity,) = await drivers["room"].read([visit(field="humidity")])
+    assert 35 < getattr(humidity, "value", humidity) < 55, humidity
+
+    pushed = asyncio.Queue()
+    await drivers["thermometer"].subscribe(
+        [visit(characteristic="temperature_measurement")],
+        lambda _, answer: pushed.put_nowait(getattr(answer, "value", answer)),
+    )
+    async with asyncio.timeout(20):
+        celsius = await pushed.get()
+    assert 36 < celsius < 38, celsius
+
+    setpoint = visit(characteristic=HEATER["setpoint"], type="float32")
+    await drivers["heater"].write(setpoint, 55.0)
+    assert list(await drivers["heater"].read([setpoint])) == [55.0]
+    say("heard, was indicated, wrote and read back")
+    for driver in drivers.values():
+        await driver.close()
+
+
+def visit(**settings):
+    return BleVisit.model_validate(settings)
+
+
 async def main():
     async with open_radio("hci0") as radio:
         await adapter_on(radio)
@@ -105,6 +147,7 @@ async def main():
         await used(radio, device)
         await cut_off(radio, await scanned(radio))
         await used(radio, await scanned(radio))
+    await driven()
 
 
 asyncio.run(main())
