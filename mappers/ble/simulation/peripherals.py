@@ -11,6 +11,7 @@ from bumble.core import UUID
 from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.host import Host
+from bumble.pairing import PairingConfig, PairingDelegate
 
 from mappers.ble.radio.air import Air, AirController
 from mappers.ble.simulation.adverts import named
@@ -56,6 +57,18 @@ HEATER = {
 bytes; four digits that only a paired link reads; UTF-8."""
 
 
+class _Display(PairingDelegate):
+    """A display for the passkey, and no keys."""
+
+    def __init__(self, passkey: int) -> None:
+        super().__init__(PairingDelegate.IoCapability.DISPLAY_OUTPUT_ONLY)
+        self._passkey = passkey
+
+    async def generate_passkey(self) -> int:
+        """The one that this device always shows."""
+        return self._passkey
+
+
 class Peripheral(ABC):
     """One device with a GATT server of its own. What it holds outlives `vanish`.
 
@@ -65,6 +78,8 @@ class Peripheral(ABC):
         reads: Values read from it so far.
         writes: Values written to it so far.
         controller: Its own while it is there.
+        passkey: Six digits that it shows to whoever pairs; without it, it pairs just so. Set it
+            before it appears.
     """
 
     services_listed: Sequence[str] = ()
@@ -75,6 +90,7 @@ class Peripheral(ABC):
         self.reads = 0
         self.writes = 0
         self._faults = faults
+        self.passkey: int | None = None
         self._air: Air | None = None
         self.controller: AirController | None = None
         self._device: Device | None = None
@@ -93,6 +109,9 @@ class Peripheral(ABC):
             config=DeviceConfiguration(name=self.name),
             host=Host(controller_source=controller, controller_sink=controller),
         )
+        if self.passkey is not None:
+            delegate = _Display(self.passkey)
+            device.pairing_config_factory = lambda _: PairingConfig(mitm=True, delegate=delegate)
         self._pushed = []
         for service in self.services():
             device.add_service(service)

@@ -6,8 +6,10 @@ from bleak import BleakClient, BleakScanner
 from bleak.exc import BleakDeviceNotFoundError, BleakError, BleakGATTProtocolError
 from bleak_retry_connector import establish_connection
 
+from mappers.ble.radio import open_radio
 from mappers.ble.simulation.faults import FaultKind
 from mappers.ble.simulation.peripherals import HEATER as UUIDS
+from mappers.ble.simulator import BleSimulator
 
 from .conftest import HEATER, THERMOMETER, heard
 
@@ -121,6 +123,25 @@ async def test_pairs_before_anything_is_read(client):
     heater = client(HEATER, pair=True)
     await heater.connect()
     assert await heater.read_gatt_char(UUIDS["code"]) == b"4711"
+
+
+@pytest.mark.parametrize("typed", [271828, 314159, None])
+async def test_pairs_by_the_passkey_that_the_device_shows(typed):
+    simulator = BleSimulator(interval=0.05)
+    simulator.heater.passkey = 271828
+    async with simulator, open_radio(simulator.radio) as radio:
+        if typed is not None:
+            radio.passkeys[HEATER] = typed
+        client = BleakClient(HEATER, backend=radio.client, **radio.kwargs)
+        async with client:
+            if typed == 314159:
+                with pytest.raises(BleakError):
+                    await client.pair()
+                with pytest.raises(BleakError):
+                    await client.read_gatt_char(UUIDS["code"])
+            else:
+                await client.pair()
+                assert await client.read_gatt_char(UUIDS["code"]) == b"4711"
 
 
 async def test_the_link_is_lost_in_mid_read(heater, simulator):
