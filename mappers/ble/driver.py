@@ -9,9 +9,10 @@ from dmi.errors import DmiError, NotFoundError, UnavailableError, UnsupportedErr
 from dmi.readings import Quality, Reading, Value
 from mapper_sdk.driver import Answer, Discovering, Driver, Proposal, Publish, Subscribing
 from mappers.ble.advertisements import Tracker
+from mappers.ble.audience import Listener
 from mappers.ble.config import BleLink
 from mappers.ble.gatt import GattLink, decode, find_characteristic
-from mappers.ble.shared_radio import Listener, SharedRadio
+from mappers.ble.shared_radio import SharedRadio
 from mappers.ble.visit import BleVisit, Push, Source
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
         self._radio = radio
         self._listener = Listener(tracker, self._on_packet, self._on_radio_lost)
         try:
-            radio.listen(self._listener, self.link)
+            radio.listen(self._listener)
             if self.link.connects:
                 self._gatt = GattLink(radio, self.link, tracker.identity, self._on_link_lost)
                 async with self._gatt.use():

@@ -7,10 +7,9 @@ and the scan running, for as long as somebody uses it.
 import asyncio
 import logging
 import time
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from bleak import BleakClient, BleakScanner
@@ -25,14 +24,14 @@ from bleak_retry_connector import (
 )
 
 from dmi.errors import DmiError, UnavailableError
-from mappers.ble.advertisements import Identity, Tracker, packet_of
+from mappers.ble.advertisements import Identity
+from mappers.ble.audience import Audience, Listener
 from mappers.ble.config import BleLink, Scan
-from mappers.ble.formats import Packet
 from mappers.ble.radio import RadioBackend, is_bluez, open_radio
 from mappers.ble.radio_plan import Ladder, Rung, Slots
 from mappers.ble.troubles import translated
 
-__all__ = ["Listener", "SharedRadio", "scanner_for"]
+__all__ = ["SharedRadio", "scanner_for"]
 
 log = logging.getLogger(__name__)
 
@@ -41,26 +40,10 @@ _SILENCE = 60.0
 _LOOK_EVERY = 5.0
 _CYCLE_AT_MOST_EVERY = 600.0
 """Seconds between two power cycles: others may use the adapter too."""
-_REMEMBERED = 1024
 _FAILURES = 3
 
 _FLAGS = (b"\x02", b"\x04", b"\x05", b"\x06", b"\x1a")
 """BlueZ wants to know what to listen for: the flags that nearly all advertisements begin with."""
-
-
-@dataclass(eq=False, slots=True)
-class Listener:
-    """A device that wants its advertisements.
-
-    Attributes:
-        tracker: Takes them.
-        heard: Called after each one that is new.
-        lost: Called when the radio is gone.
-    """
-
-    tracker: Tracker
-    heard: Callable[[], None]
-    lost: Callable[[DmiError], None]
 
 
 class SharedRadio:
@@ -84,15 +67,11 @@ class SharedRadio:
         self._bell = asyncio.Event()
         self._closing = False
         self._rung: Rung | None = None
-        self._listeners: dict[Listener, None] = {}
-        self._by_address: dict[str, list[Listener]] = {}
-        self._others: list[Listener] = []
-        self._heard: OrderedDict[str, tuple[BLEDevice, Packet]] = OrderedDict()
-        self._waiting: dict[asyncio.Future[BLEDevice], Identity] = {}
+        self._audience = Audience()
         self._connecting = asyncio.Lock()
         self._links = Ladder(tuple(Rung), _FAILURES)
         self._silence = Ladder((Rung.RESTART_SCAN, Rung.POWER_CYCLE, Rung.REOPEN), 1)
-        self._last_packet = time.monotonic()
+        self._doubted = time.monotonic()
         self._last_cycle = -_CYCLE_AT_MOST_EVERY
 
     # --------------------------------------------------------------- life ----
@@ -175,9 +154,11 @@ class SharedRadio:
 
     def _is_silent(self) -> bool:
         """Whether nobody at all was heard for longer than the devices' own pace explains."""
-        # Those that are connected need not advertise.
-        paces = [o.tracker.link.freshness for o in self._listeners if not o.tracker.link.connects]
-        return bool(paces) and time.monotonic() - self._last_packet > max(_SILENCE, *paces)
+        pace = self._audience.slowest_pace
+        if self._audience.last_packet > self._doubted:
+            self._silence.succeed()
+        last = max(self._audience.last_packet, self._doubted)
+        return pace is not None and time.monotonic() - last > max(_SILENCE, pace)
 
     async def _climb(self, rung: Rung) -> None:
         now = time.monotonic()
@@ -190,7 +171,7 @@ class SharedRadio:
                 self._last_cycle = now
         self.tally[rung.value] += 1
         log.warning("radio %s: trying to recover, %s", self.name, rung.value)
-        self._last_packet = now
+        self._doubted = now
         if rung is Rung.REOPEN:
             raise UnavailableError(f"the radio {self.name} does not recover; it is opened anew")
         await self._stop_scan()
@@ -200,11 +181,7 @@ class SharedRadio:
 
     def _fail(self, error: DmiError) -> None:
         self.broken = error
-        for listener in list(self._listeners):
-            listener.lost(error)
-        for place in self._waiting:
-            if not place.done():
-                place.set_exception(error)
+        self._audience.fail(error)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Have something done that outlives its caller; not after the radio was closed."""
@@ -229,7 +206,7 @@ class SharedRadio:
         return self._backend
 
     async def _start_scan(self) -> None:
-        scanner = scanner_for(self.backend, self._on_packet, active=self._active)
+        scanner = scanner_for(self.backend, self._audience.hear, active=self._active)
         with translated(f"scanning by {self.name}"):
             await scanner.start()
         self._scanner = scanner
@@ -243,48 +220,19 @@ class SharedRadio:
             except DmiError as error:
                 log.debug("the scan by %s does not stop: %s", self.name, error)
 
-    def _on_packet(self, device: BLEDevice, heard: AdvertisementData) -> None:
-        packet = packet_of(device, heard, time.time())
-        self._last_packet = time.monotonic()
-        self._silence.succeed()
-        self._heard[packet.address] = (device, packet)
-        self._heard.move_to_end(packet.address)
-        if len(self._heard) > _REMEMBERED:
-            self._heard.popitem(last=False)
-        for place, identity in self._waiting.items():
-            if not place.done() and identity.owns(packet):
-                place.set_result(device)
-        for listener in self._by_address.get(packet.address, ()):
-            _hand_over(listener, packet)
-        for listener in self._others:
-            if listener.tracker.identity.owns(packet):
-                _hand_over(listener, packet)
-
-    def listen(self, listener: Listener, link: BleLink) -> None:
+    def listen(self, listener: Listener) -> None:
         """Hand a device its advertisements, the last one at once if it is fresh."""
-        self._listeners[listener] = None
+        link = listener.tracker.link
         self.slots.count = min(self.slots.count, link.slots)
         if link.scan is Scan.ACTIVE and not self._active:
             self._active = True
             self._rung = Rung.RESTART_SCAN
             self._bell.set()
-        address = listener.tracker.identity.address
-        if address is not None:
-            self._by_address.setdefault(address, []).append(listener)
-        else:
-            self._others.append(listener)
-        limit = time.time() - link.freshness
-        for _, packet in list(self._heard.values()):
-            if packet.time >= limit and listener.tracker.identity.owns(packet):
-                _hand_over(listener, packet)
+        self._audience.add(listener)
 
     def ignore(self, listener: Listener) -> None:
         """Hand it nothing more."""
-        self._listeners.pop(listener, None)
-        address = listener.tracker.identity.address
-        group = self._by_address.get(address, []) if address is not None else self._others
-        if listener in group:
-            group.remove(listener)
+        self._audience.remove(listener)
 
     async def find(self, link: BleLink, identity: Identity) -> BLEDevice:
         """Wait until a device is heard.
@@ -293,22 +241,7 @@ class SharedRadio:
             UnavailableError: It is not, in time.
         """
         self.backend  # noqa: B018 - raises where the radio is broken
-        limit = time.time() - link.find_timeout
-        for device, packet in reversed(self._heard.values()):
-            if packet.time >= limit and identity.owns(packet):
-                return device
-        place: asyncio.Future[BLEDevice] = asyncio.get_running_loop().create_future()
-        self._waiting[place] = identity
-        try:
-            async with asyncio.timeout(link.find_timeout):
-                return await place
-        except TimeoutError:
-            raise UnavailableError(
-                f"{link.who} is not heard by {self.name}: it is out of range, off, or connected "
-                "to something else"
-            ) from None
-        finally:
-            del self._waiting[place]
+        return await self._audience.find(link, identity)
 
     # --------------------------------------------------------------- links ----
 
@@ -395,11 +328,6 @@ def scanner_for(
         backend=backend.scanner,
         **options,
     )
-
-
-def _hand_over(listener: Listener, packet: Packet) -> None:
-    if listener.tracker.hear(packet):
-        listener.heard()
 
 
 def _first(errors: "BaseExceptionGroup[DmiError]") -> DmiError:
