@@ -159,6 +159,29 @@ async def test_faults_of_the_devices_stay_theirs(stage):
     await manager.until_reported("thermometer", "battery", lambda value: value == 88, 40)
 
 
+async def test_what_discovery_proposes_can_be_applied_as_it_is(stage, dmi):
+    simulator = await stage.simulator("--interval", "0.2", kind="ble")
+    radio = f"radio=tcp-client:127.0.0.1:{simulator.ready['port']}"
+    code, out, err = await dmi("discover", "ble", radio, "seconds=4")
+    assert code == 0, err
+    devices = [each for each in yaml.safe_load_all(out) if each["kind"] == "Device"]
+    settings = [each["spec"]["protocol"]["configData"] for each in devices]
+    assert {each.get("address") for each in settings} >= {
+        f"F1:00:00:00:00:{number:02X}" for number in (1, 2)
+    }
+    assert {each.get("format") for each in settings} >= {"bthome", "ibeacon", "eddystone"}
+
+    stage.write("found.yaml", out)
+    _, manager = await stage.manager()
+    await stage.mapper(driver="ble")
+    (room,) = (
+        each["metadata"]["name"]
+        for each, link in zip(devices, settings, strict=True)
+        if link.get("address") == "F1:00:00:00:00:01"
+    )
+    await manager.until_reported(room, "temperature", lambda value: 18 < value < 24, HEAL)
+
+
 @pytest.mark.parametrize("protocol", ["ble", "all"])
 async def test_the_demo_holds(dmi, protocol):
     code, out, err = await dmi("demo", "--protocol", protocol, "--for", "1", "--json")
