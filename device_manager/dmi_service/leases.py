@@ -79,6 +79,7 @@ class Leases:
         traffic: Rings only when a session comes or goes.
         farewell: Rings once, when the manager is about to stop.
         generation: Grows when a session comes or goes.
+        last_seen: When a mapper of this manager's life was last heard, by name and instance.
         closing: Why the manager is about to stop; empty while it is not.
     """
 
@@ -88,6 +89,7 @@ class Leases:
         self.traffic = Bell()
         self.farewell = Bell()
         self.generation = 0
+        self.last_seen: dict[str, float] = {}
         self.closing = ""
         self._clock = clock or SystemClock()
         self._node = node
@@ -125,6 +127,7 @@ class Leases:
         serving = self._serving[session.record.protocol]
         if serving.get(session.mapper) is session:
             del serving[session.mapper]
+        self.last_seen[session.mapper] = session.record.last_seen
         session.end(why)
         self._changed()
         log.info("mapper %s is gone: %s", session.mapper, why)

@@ -56,7 +56,10 @@ class Orphans:
             if everyone or self._leases.has_served(record.protocol):
                 alive = self._lives(record)
                 if record.alive != alive:
-                    await self._node.put_mapper(replace(record, alive=alive))
+                    # Beats are not written to disk: what is there is the registration.
+                    beat = self._leases.last_seen.get(mapper_id(record), 0.0)
+                    seen = max(record.last_seen, beat)
+                    await self._node.put_mapper(replace(record, alive=alive, last_seen=seen))
         for key in list(self._orphans(everyone=everyone)):
             # Somebody may have taken over while the one before was written down.
             if self._leases.owner(key) is None and key in self._node.devices:

@@ -132,6 +132,18 @@ async def test_devices_of_a_mapper_that_is_gone_are_unknown(node):
         assert node.state(other).state == "online", "its mapper has a lease to come back in"
 
 
+async def test_a_mapper_that_is_gone_was_last_seen_at_its_last_beat(node):
+    async with serving(node) as (server, line, _):
+        one = await mapper(line)
+        registered = node.mappers["m/0"].last_seen
+        await one.beat()
+        beat = server.leases.find(one.session).record.last_seen
+        assert beat > registered
+        await one.leave()
+        await until(lambda: not node.mappers["m/0"].alive)
+        assert node.mappers["m/0"].last_seen == beat
+
+
 async def test_what_no_mapper_comes_back_for_within_a_lease_is_unknown(node):
     await node.apply(model(), device(), origin="api")
     await node.set_state(PUMP, StateRecord("online", 5.0))
