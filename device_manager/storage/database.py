@@ -35,7 +35,7 @@ class CorruptDatabaseError(ConfigError):
 
 
 def open_database(
-    path: Path, synchronous: Synchronous = "normal", *, busy_timeout: float = 5.0
+    path: Path, synchronous: Synchronous = "normal", *, busy_timeout: float = 0.2
 ) -> sqlite3.Connection:
     """Open or create the database, check it and bring its tables up to date.
 
