@@ -49,12 +49,14 @@ class Voice:
         connectable: It takes connections and answers scan requests.
         scan_response: What it answers to an active scan.
         in_reach: Others hear it and it hears them.
+        mute: It is heard and connects, but then says nothing.
     """
 
     rssi: int = -50
     connectable: bool = True
     scan_response: bytes = b""
     in_reach: bool = True
+    mute: bool = False
 
 
 class Air(LocalLink):
@@ -146,7 +148,8 @@ class Air(LocalLink):
         receiver = self.find_le_controller(destination_address)
         if link is None or receiver is None:
             return
-        if not all(self.voice(a).in_reach for a in (link.self_address, destination_address)):
+        sender, other = self.voice(link.self_address), self.voice(destination_address)
+        if sender.mute or not (sender.in_reach and other.in_reach):
             return
         asyncio.get_running_loop().call_soon(
             receiver.on_link_acl_data, link.self_address, transport, data

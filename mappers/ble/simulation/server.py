@@ -4,8 +4,8 @@ import asyncio
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Self
 
@@ -106,6 +106,16 @@ class BleSimulator:
     def set_scan_response(self, address: str, data: bytes) -> None:
         """Let a device that takes connections answer an active scan."""
         self._air.voice(hci.Address(address)).scan_response = data
+
+    @contextmanager
+    def mute(self, address: str) -> Iterator[None]:
+        """Let a device take links for the length of a block, and answer nothing over them."""
+        voice = self._air.voice(hci.Address(address))
+        voice.mute = True
+        try:
+            yield
+        finally:
+            voice.mute = False
 
     def lose_radio(self) -> None:
         """Take the controllers of all centrals away, as if a dongle were pulled out."""

@@ -6,6 +6,7 @@ from bleak import BleakClient, BleakScanner
 from bleak.exc import BleakDeviceNotFoundError, BleakError, BleakGATTProtocolError
 from bleak_retry_connector import establish_connection
 
+from dmi.errors import UnavailableError
 from mappers.ble.radio import open_radio
 from mappers.ble.simulation.faults import FaultKind
 from mappers.ble.simulation.peripherals import HEATER as UUIDS
@@ -256,3 +257,25 @@ async def test_the_retry_connector_works_over_it(radio, simulator):
     )
     assert await made.read_gatt_char(SETPOINT)
     await made.disconnect()
+
+
+async def test_a_device_that_hangs_in_discovery_is_let_go(client, simulator):
+    heater = client(HEATER, timeout=0.3)
+    with simulator.mute(HEATER), pytest.raises(TimeoutError):
+        await heater.connect()
+    assert not heater.is_connected
+    await client(HEATER).connect()
+
+
+async def test_power_cycling_a_lost_radio_is_of_no_use(radio, simulator):
+    simulator.lose_radio()
+    await asyncio.wait_for(radio.lost.wait(), 5)
+    with pytest.raises(UnavailableError, match="opened again"):
+        await radio.power_cycle()
+
+
+async def test_a_descriptor_that_is_written(heater):
+    (cccd,) = heater.services.get_characteristic(UUIDS["temperature"]).descriptors
+    backend = heater._backend
+    await backend.write_gatt_descriptor(cccd, b"\x01\x00")
+    assert await heater.read_gatt_descriptor(cccd) == b"\x01\x00"
