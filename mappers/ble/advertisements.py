@@ -119,7 +119,7 @@ class Tracker:
 
     Attributes:
         last: The last packet; None as long as nothing was heard.
-        counters: What became of the packets: `new`, `duplicate`, `unreadable`.
+        counters: What became of the packets: `new`, `duplicate`, `unreadable`, `replayed`.
     """
 
     def __init__(self, link: BleLink) -> None:
@@ -132,21 +132,25 @@ class Tracker:
         self.identity = Identity(link)
         self.last: Packet | None = None
         self.problem: DmiError | None = None
-        self.counters = {"new": 0, "duplicate": 0, "unreadable": 0}
+        self.counters = {"new": 0, "duplicate": 0, "unreadable": 0, "replayed": 0}
         self._fields: dict[str, _Told] = {}
         self._payloads: dict[str | int, _Told] = {}
         self._seen: dict[object, float] = {}
         self._updated: set[str] = set()
+        self._count: int | None = None
 
     def hear(self, packet: Packet) -> bool:
         """Take a packet of this device; False where it only repeats one."""
-        self.last = packet
         try:
             decoded = self.identity.decode(packet)
         except DmiError as error:
-            self.problem = error
+            self.last, self.problem = packet, error
             self.counters["unreadable"] += 1
             return not self._is_repeated(_body(packet), packet.time, None)
+        if decoded is not None and self._is_replayed(decoded, packet):
+            self.counters["replayed"] += 1
+            return False
+        self.last = packet
         number = decoded.packet_id if decoded is not None else None
         body: object = number if number is not None else _body(packet)
         repeated = self._is_repeated(body, packet.time, number)
@@ -160,6 +164,21 @@ class Tracker:
         if not repeated:
             self._updated = set(decoded.fields) if decoded is not None else set()
         return not repeated
+
+    def _is_replayed(self, decoded: Decoded, packet: Packet) -> bool:
+        """Whether its counter has gone back, though the device was heard; remembers it.
+
+        A device that was restarted counts from the beginning: it is believed again after it
+        has been lost.
+        """
+        count, before, last = decoded.counter, self._count, self.last
+        if count is None:
+            return False
+        heard = last is not None and packet.time - last.time <= self.link.lost_after
+        if heard and before is not None and count < before:
+            return True
+        self._count = count
+        return False
 
     def _is_repeated(self, body: object, time: float, number: int | None) -> bool:
         """Whether the same was heard a short time ago; remembers it."""
@@ -200,6 +219,8 @@ class Tracker:
             return error
         limit = visit.freshness or self.link.freshness
         if now - confirmed > limit:
+            if self.problem is not None and visit.source is Source.FIELD:
+                return self.problem  # It is heard, and this is why the value grew old.
             return Reading(value, since, Quality.UNCERTAIN, "stale")
         return Reading(value, since)
 
@@ -213,8 +234,6 @@ class Tracker:
         name = visit.field or ""
         found = self._fields.get(name)
         if found is not None:
-            if self.problem is not None and self.problem.reason == "access_denied":
-                raise self.problem
             return found.value, found.since, found.confirmed
         if name in _ALWAYS:
             value = _always(name, last)

@@ -204,9 +204,9 @@ def _decode(packet: Packet, key: bytes | None) -> Decoded | None:
     counter = body[-8:-4]
     nonce = address + bytes.fromhex("d2fc") + bytes([info]) + counter
     decoded = _Objects(open_sealed(key, nonce, body[:-8], body[-4:])).read()
-    if decoded.packet_id is None:
-        return Decoded(decoded.fields, int.from_bytes(counter, "little"))
-    return decoded
+    count = int.from_bytes(counter, "little")
+    number = count if decoded.packet_id is None else decoded.packet_id
+    return Decoded(decoded.fields, number, count)
 
 
 BTHOME = Format("bthome", _recognises, _decode)

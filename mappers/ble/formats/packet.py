@@ -61,10 +61,13 @@ class Decoded(NamedTuple):
     Attributes:
         fields: By name, in the unit that the manual lists.
         packet_id: Equal for repetitions of one packet; None where the format has no number.
+        counter: What never goes back while the device runs, so that old packets that somebody
+            sends again are told; None where the format has no such count.
     """
 
     fields: Mapping[str, Value]
     packet_id: int | None = None
+    counter: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 """What a device has said, without a radio."""
 
+import struct
+
 import pytest
 
 from dmi.errors import AccessDeniedError, NotFoundError, UnavailableError
@@ -7,6 +9,7 @@ from dmi.readings import Quality, Reading
 from mappers.ble.advertisements import Identity, Tracker
 from mappers.ble.config import BleLink
 from mappers.ble.formats import Packet, full_uuid
+from mappers.ble.simulation.adverts import bthome_encrypted
 from mappers.ble.visit import BleVisit
 
 ADDRESS = "A4:C1:38:00:00:01"
@@ -39,7 +42,7 @@ def test_numbered_packets_count_once_and_keep_their_values_fresh():
     assert device.hear(packet("40000802CB09", 20))
     assert device.answer(TEMPERATURE, 20) == Reading(25.07, 20)
     assert device.hear(packet("40000702CA09", 40))  # after so long it is another seven
-    assert device.counters == {"new": 3, "duplicate": 1, "unreadable": 0}
+    assert device.counters == {"new": 3, "duplicate": 1, "unreadable": 0, "replayed": 0}
 
 
 def test_packets_without_number_count_again_after_the_window():
@@ -99,10 +102,33 @@ def test_packets_that_cannot_be_read():
     assert device.answer(TEMPERATURE, 2).value == 25.06  # it still holds
     assert device.answer(field("humidity"), 2).reason == "conversion"
     device.hear(packet("4102CA0900112233445566778899", 3))
-    assert isinstance(device.answer(TEMPERATURE, 4), AccessDeniedError)
+    assert device.answer(TEMPERATURE, 4).value == 25.06  # anybody could have sent that
+    assert isinstance(device.answer(TEMPERATURE, 61), AccessDeniedError)
     assert device.answer(field("rssi"), 4).value == -60
     device.hear(packet("4002CB09", 5))
     assert device.answer(TEMPERATURE, 6).value == 25.07
+
+
+def test_what_somebody_sends_again_is_not_believed(monkeypatch):
+    monkeypatch.setenv("BLE_KEY", "231d39c1d7cc1ab1aee224cd096db932")
+    device = tracker(bindKey="env:BLE_KEY", lostAfter=100, freshness=50)
+
+    def hear(count, celsius, time):
+        objects = struct.pack("<Bh", 2, celsius)
+        data = bthome_encrypted(
+            objects, key=device.identity.bind_key, address=ADDRESS, counter=count
+        )
+        # The length and type of the structure, and its UUID, come before the service data.
+        return device.hear(packet(data[data.index(b"\xd2\xfc") + 2 :].hex(), time))
+
+    assert hear(7, 2000, 0)
+    assert hear(8, 2100, 1)
+    assert not hear(7, 2000, 2)
+    assert device.counters["replayed"] == 1
+    assert device.answer(TEMPERATURE, 3) == Reading(21.0, 1)
+    assert not hear(1, 2200, 100)  # it was restarted, or somebody wants us to think so
+    assert hear(2, 2200, 102)
+    assert device.answer(TEMPERATURE, 103) == Reading(22.0, 102)
 
 
 def test_packets_of_another_format_say_nothing():

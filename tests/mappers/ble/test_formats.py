@@ -43,7 +43,7 @@ def test_bthome_open():
 def test_bthome_encrypted():
     decoded = decode(BTHOME_SEALED, BTHOME_KEY)
     assert decoded.fields == {"temperature": 25.06, "humidity": 50.55}
-    assert decoded.packet_id == int.from_bytes(bytes.fromhex("00112233"), "little")
+    assert decoded.packet_id == decoded.counter == 0x33221100
 
 
 @pytest.mark.parametrize(("key", "said"), [(None, "set `bindKey`"), ("00" * 16, "does not open")])
