@@ -29,6 +29,7 @@ from mappers.ble.audience import Audience, Listener
 from mappers.ble.config import BleLink, Scan
 from mappers.ble.radio import RadioBackend, is_bluez, open_radio
 from mappers.ble.radio_plan import Ladder, Rung, Slots
+from mappers.ble.secrets import read_passkey
 from mappers.ble.troubles import translated
 
 __all__ = ["SharedRadio", "scanner_for"]
@@ -282,8 +283,6 @@ class SharedRadio:
     ) -> BleakClient:
         backend = self.backend
         if link.passkey is not None:
-            from mappers.ble.secrets import read_passkey
-
             backend.passkeys[device.address.upper()] = read_passkey(link.passkey)
         with translated(f"connecting to {link.who}"):
             async with asyncio.timeout(link.connect_timeout):

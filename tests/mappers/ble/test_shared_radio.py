@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from bleak.exc import BleakError
 
 from dmi.errors import ConfigError, UnavailableError
 from dmi.resources import Device, DeviceModel
@@ -144,6 +145,21 @@ async def test_a_link_that_ends_at_once_is_no_link(make, simulator, monkeypatch)
         with pytest.raises(UnavailableError, match="ended the link at once"):
             await driver.read([SETPOINT])
         assert driver._radio.slots.taken == 0
+
+
+async def test_a_passkey_is_given_to_the_radio_before_pairing(make, simulator, monkeypatch):
+    monkeypatch.setenv("BLE_PIN", "012345")
+    asked = {}
+
+    async def establish(_class, device, _name, *, pair, **options):
+        asked[device.address] = (pair, dict(options["radio"].passkeys))
+        raise BleakError("enough")
+
+    monkeypatch.setattr(shared_radio, "establish_connection", establish)
+    with pytest.raises(UnavailableError, match="enough"):
+        async with make(address=HEATER, pair=True, passkey="env:BLE_PIN"):
+            pass
+    assert asked == {HEATER: (True, {HEATER: 12345})}
 
 
 # -------------------------------------------------------------- discovery ----
