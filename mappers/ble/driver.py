@@ -314,7 +314,7 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
 
 def _patience(link: BleLink) -> float:
     if link.connects:
-        return link.slot_timeout + 2 * link.find_timeout + link.connect_timeout + _MARGIN
+        return link.slot_timeout + 3 * link.find_timeout + link.connect_timeout + _MARGIN
     return _FIRST_PACKET + _MARGIN
 
 

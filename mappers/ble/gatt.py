@@ -82,8 +82,8 @@ class GattLink:
         if self._client is not None:
             self._radio.slots.use(self)
             return self._client
-        slots = self._radio.slots
-        await slots.acquire(self, self._link.slot_timeout)
+        await self._radio.await_sight(self._link, self._identity)
+        await self._radio.slots.acquire(self, self._link.slot_timeout)
         self._has_slot = True
         try:
             client = await self._radio.connect(self._link, self._identity, self._lost)

@@ -254,7 +254,7 @@ class SharedRadio:
         Raises:
             DmiError: It cannot be reached, or refuses.
         """
-        device = await self._find_or_free(link, identity)
+        device = await self.find(link, identity)
         async with self._connecting:
             try:
                 client = await self._establish(link, device, on_lost)
@@ -266,17 +266,25 @@ class SharedRadio:
         self.tally["connects"] += 1
         return client
 
-    async def _find_or_free(self, link: BleLink, identity: Identity) -> BLEDevice:
-        """Find a device; one that BlueZ still holds a link to does not advertise until it ends."""
+    async def await_sight(self, link: BleLink, identity: Identity) -> None:
+        """Wait until a device is heard, before it takes a slot that others could use.
+
+        One that BlueZ still holds a link to does not advertise until that ends: it is ended.
+
+        Raises:
+            UnavailableError: It is not heard, in time.
+        """
         try:
-            return await self.find(link, identity)
+            await self.find(link, identity)
         except UnavailableError:
             if self.broken is not None or link.address is None or not is_bluez(self.name):
                 raise
+        else:
+            return
         self.tally[Rung.CLEAN_LINKS.value] += 1
         with translated("closing stale links"):
             await close_stale_connections_by_address(link.address)
-        return await self.find(link, identity)
+        await self.find(link, identity)
 
     async def _establish(
         self, link: BleLink, device: BLEDevice, on_lost: Callable[[], None]

@@ -237,3 +237,16 @@ async def test_ten_devices_share_three_slots_fairly(bus):
         async with asyncio.TaskGroup() as group:
             for driver in drivers:
                 group.create_task(driver.close())
+
+
+async def test_a_device_that_is_away_takes_no_slot_from_others(make, simulator, bus):
+    simulator.faults.add(parse_fault("out-of-range:thermometer"))
+    absent = BleDriver(link_to(simulator, address=THERMOMETER, slots=1, findTimeout=1.0))
+    absent.bus = bus
+    async with make(address=HEATER, slots=1, slotTimeout=0.2) as driver:
+        looking = asyncio.ensure_future(absent.connect())
+        await asyncio.sleep(0.05)
+        assert await driver.read([SETPOINT]) == [simulator.heater.setpoint]
+        assert not looking.done()
+        with pytest.raises(UnavailableError, match="out of range"):
+            await looking
