@@ -72,8 +72,8 @@ class Collection:
         cycles: dict[int, list[Point]] = {}
         for point in points:
             cycles.setdefault(max(point.collect_ms, least_ms), []).append(point)
-        known = {group.ticket.period: group for group in self._groups if group.ticket}
-        self._groups = []
+        before, self._groups = self._groups, []
+        known = {group.ticket.period: group for group in before if group.ticket}
         for cycle, members in cycles.items():
             # A cycle that stays keeps its rhythm.
             group = known.pop(cycle / 1000, None)
@@ -83,9 +83,10 @@ class Collection:
             group.points = members
             group.visits = [point.visit for point in members]
             self._groups.append(group)
-        for group in known.values():
-            self._retire(group)
         kept = set(self._groups)
+        for group in before:
+            if group not in kept:
+                self._retire(group)
         self._due = [group for group in self._due if group in kept]
 
     def stop(self) -> None:
@@ -116,7 +117,8 @@ class Collection:
         if len(due) == 1 and not asked:
             return Look(due[0].points, due[0].visits, due)
         points = dict.fromkeys(point for group in due for point in group.points)
-        points.update(asked)
+        # The declaration may have changed since they were asked for.
+        points.update((point, None) for point in asked if not point.problem)
         return Look(list(points), [point.visit for point in points], due)
 
     def done(self, look: Look, failing: bool) -> None:

@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from dmi.clock import Clock
-from dmi.errors import ConfigError, DmiError, DriverBugError, UnavailableError, UnsupportedError
+from dmi.errors import (
+    ConfigError,
+    DmiError,
+    DriverBugError,
+    OverloadedError,
+    UnavailableError,
+    UnsupportedError,
+)
 from dmi.readings import Quality, Reading, Value
 from mapper_sdk.bus import Bus, Turn
 from mapper_sdk.collecting import Collection, Look
@@ -37,6 +44,7 @@ Result = TypeVar("Result")
 
 _HEARTBEAT_MS = 10_000
 _CLOSE_LIMIT = 5.0
+_BUSY_REST = 1.0
 
 
 @dataclass(slots=True)
@@ -106,6 +114,7 @@ class Connection:
         self._live: asyncio.Future[None] | None = None
         self._collection = Collection(around.poller, self._bell.set)
         self._pushed: list[tuple[Point, Answer]] = []
+        self._resting = False
 
     # ------------------------------------------------- told from outside ----
 
@@ -211,7 +220,7 @@ class Connection:
 
     async def _step(self) -> None:
         """Do the most urgent thing, in one turn on the bus; wait when there is nothing."""
-        urgent = bool(self._requests or self._wishes.pending)
+        urgent = bool(self._requests or self._has_wish)
         if not urgent and not self._collection.has_due:
             if not (self._leaving or self.next_plan or self._fault):
                 self._bell.clear()
@@ -220,12 +229,19 @@ class Connection:
         self._turn = self._bus.turn(write=urgent)
         async with self._turn:
             self._turn = None
+            if self._leaving:
+                return
             if self._requests:
                 await self._serve(self._requests.popleft())
-            elif self._wishes.pending:
+            elif self._has_wish:
                 await self._grant()
             elif self._collection.has_due:
                 await self._look()
+
+    @property
+    def _has_wish(self) -> bool:
+        """Whether there is something to write, to a device that is not too busy for it."""
+        return bool(self._wishes.pending) and not self._resting
 
     async def _adopt_plan(self) -> bool:
         """Apply a changed plan with the least disturbance; False when that is a reconnect."""
@@ -241,9 +257,10 @@ class Connection:
         if change.touches_reading:
             async with self._bus.turn():
                 await self._subscribe()
-            names = [point.name for point in (*change.added, *change.redirected)]
-            points = self._plan.points
-            self._collection.ask(points[name] for name in names if not points[name].problem)
+        # What was read by other settings, a scale perhaps, is no value of the property now.
+        names = [point.name for point in (*change.added, *change.redirected, *change.retuned)]
+        points = self._plan.points
+        self._collection.ask(points[name] for name in names if not points[name].problem)
         return True
 
     # ---------------------------------------------------------- exchanges ----
@@ -269,17 +286,20 @@ class Connection:
     def _accept(self, look: Look, answers: Sequence[Answer]) -> None:
         batch, lost = take(look.points, answers, self._around.clock.time())
         self._collection.done(look, failing=lost is not None)
+        # Before anything is raised: each point's latest says so already, and so must the hub.
+        self._publish(batch)
         if lost is not None:
             if not self.ready or self._collection.all_failing:
                 raise lost
             # Perhaps only these points are out of reach. The others will tell.
             self._collection.probe()
-        self._publish(batch)
 
     def _publish(self, batch: Batch) -> None:
         if self._wishes.written or self._wishes.pending:
             self._wishes.compare(batch)
-        self._around.hub.publish(batch)
+        # Of a device that is let go of nothing may follow what was said last.
+        if not self._leaving:
+            self._around.hub.publish(batch)
 
     async def _serve(self, request: _Request) -> None:
         if request.answer.done():
@@ -289,7 +309,7 @@ class Connection:
         except DmiError as error:
             if not request.answer.done():
                 request.answer.set_exception(error)
-            if isinstance(error, (UnavailableError, DriverBugError)):
+            if _is_fatal(error):
                 raise
         else:
             if not request.answer.done():
@@ -357,13 +377,21 @@ class Connection:
             await guarded(driver.patience, driver.write, point.visit, raw)
         except DmiError as error:
             self._wishes.failed(wish, error)
-            if isinstance(error, (UnavailableError, DriverBugError)):
+            if _is_fatal(error):
                 raise
+            if error.retryable:
+                self._resting = True
+                self._around.poller.after(_BUSY_REST, self._rested)
             return
         self._wishes.wrote(wish)
         reading = await self.read_back(point)
         if reading.quality is not Quality.BAD:
             self._wishes.differs(wish, reading)
+
+    def _rested(self) -> bool:
+        self._resting = False
+        self._bell.set()
+        return True
 
     # ------------------------------------------------------------- pushed ----
 
@@ -413,6 +441,13 @@ class Connection:
         if lost is not None:
             self._collection.probe()
         self._publish(batch)
+
+
+def _is_fatal(error: DmiError) -> bool:
+    """Whether the connection is lost by it; a device that says it is busy is there."""
+    return isinstance(error, (UnavailableError, DriverBugError)) and not isinstance(
+        error, OverloadedError
+    )
 
 
 def _answer(waiting: "asyncio.Future[None] | None", error: DmiError | None) -> None:

@@ -220,7 +220,7 @@ def _differ(one: Point, other: Point, names: tuple[str, ...]) -> bool:
 def adopt(old: Plan, new: Plan, change: PlanChange) -> None:
     """Make `old` equal to `new`, keeping the points that stay: others hold them."""
     for name in change.removed:
-        del old.points[name]
+        old.points.pop(name).problem = f"the device has no property {name!r} any more"
     for point in change.added:
         old.points[point.name] = point
     for point in (*change.redirected, *change.retimed, *change.retuned):

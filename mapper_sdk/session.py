@@ -118,16 +118,17 @@ class Session:
             ConfigError: A property cannot be served as it is declared.
             UnavailableError: The device is away, or does not answer in time.
         """
-        points = [self.point(name) for name in names]
-        for point in points:
-            if point.problem:
-                raise ConfigError(point.problem, device=str(self.plan.key))
+        points = [self._sound_point(name) for name in names]
         connection = self._connected()
+        if not points:
+            return {}
         try:
             async with asyncio.timeout(_REQUEST_LIMIT):
                 await connection.read_now(points)
         except TimeoutError as error:
             raise DeadlineError("the bus is busy", device=str(self.plan.key)) from error
+        # The plan may have changed meanwhile.
+        points = [self._sound_point(point.name) for point in points]
         return {point.name: point.latest for point in points if point.latest is not None}
 
     async def write(self, name: str, value: Value) -> Reading:
@@ -136,10 +137,15 @@ class Session:
         Raises:
             DmiError: The value may not be written, or the device refuses it or is away.
         """
-        point = self.point(name)
-        checked = checked_value(point, value)
+        checked_value(self.point(name), value)
         connection = self._connected()
-        return await self._request(lambda: connection.write(point, checked), connection)
+
+        async def write_now() -> Reading:
+            # The declaration may have changed while this waited for its turn.
+            point = self.point(name)
+            return await connection.write(point, checked_value(point, value))
+
+        return await self._request(write_now, connection)
 
     @property
     def methods(self) -> Sequence[Method]:
@@ -167,11 +173,19 @@ class Session:
             UnsupportedError: The device keeps nothing of it.
             UnavailableError: The device is away.
         """
+        self._sound_point(name)
+        connection = self._connected()
+
+        async def ask_now() -> Sequence[Reading]:
+            return await connection.history(self._sound_point(name), start, end, limit)
+
+        return await self._request(ask_now, connection)
+
+    def _sound_point(self, name: str) -> Point:
         point = self.point(name)
         if point.problem:
             raise ConfigError(point.problem, device=str(self.plan.key))
-        connection = self._connected()
-        return await self._request(lambda: connection.history(point, start, end, limit), connection)
+        return point
 
     async def _request(
         self, run: Callable[[], Awaitable[Result]], connection: Connection
@@ -271,6 +285,8 @@ class Session:
 
     def _set_state(self, state: str, reason: str, message: str) -> None:
         old = self.state
+        if self._removed:
+            return  # Who let go of the device has said what is true now.
         if (old.state, old.reason) == (state, reason):
             return
         now = self._around.clock.time()

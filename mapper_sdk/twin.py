@@ -52,11 +52,16 @@ class Wish:
     Attributes:
         value: Checked and typed; None while it is rejected, or nothing is wished.
         status: None for a wish that needs no attention: settled before, or withdrawn.
+        tried: A write of it was begun: it may take effect at the device, even later.
+        unsure: An older wish was tried and not confirmed: what the device has now may not
+            be what it will have, so only a write of this one counts.
     """
 
     desired: Desired
     value: Value | None = None
     status: OutcomeStatus | None = None
+    tried: bool = False
+    unsure: bool = False
 
 
 class Wishes:
@@ -88,6 +93,8 @@ class Wishes:
         self._pending.pop(desired.property, None)
         self._written.pop(desired.property, None)
         wish = self._wishes[desired.property] = Wish(desired)
+        if known is not None and known.status is not OutcomeStatus.CONFIRMED:
+            wish.unsure = known.tried or known.unsure
         if desired.settled or desired.value is None:
             return False
         return self._check(wish, points)
@@ -110,7 +117,9 @@ class Wishes:
         """Confirm what the device turns out to have, whoever wrote it."""
         for point, reading in batch:
             wish = self._written.get(point.name) or self._pending.get(point.name)
-            if wish is not None and self._is_granted(wish, point, reading):
+            if wish is None or (wish.unsure and not wish.tried):
+                continue
+            if self._is_granted(wish, point, reading):
                 self._pending.pop(point.name, None)
                 self._written.pop(point.name, None)
                 self._settle(wish, OutcomeStatus.CONFIRMED)
@@ -118,7 +127,9 @@ class Wishes:
     def begin(self) -> Wish | None:
         """Give the wish to be written next; it is nobody else's then."""
         for name in self._pending:
-            return self._pending.pop(name)
+            wish = self._pending.pop(name)
+            wish.tried = True
+            return wish
         return None
 
     def wrote(self, wish: Wish) -> None:
@@ -174,6 +185,8 @@ class Wishes:
     ) -> None:
         wish.status = status
         desired = wish.desired
+        if not desired.version and not self._is_newest(wish):
+            return  # Without versions it would pass for what became of the newest wish.
         now = self._clock.time()
         self._report(
             Outcome(self._device, desired.property, desired.version, status, now, reason, message)

@@ -14,6 +14,7 @@ from dmi.errors import (
     UnavailableError,
 )
 from dmi.readings import Quality, Reading
+from dmi.resources import Key
 
 
 async def test_a_device_is_read_at_once_and_then_each_cycle(plant, make):
@@ -310,15 +311,13 @@ async def test_a_changed_cycle_touches_only_the_timer(plant, make):
         assert plant.station().connects == 1
 
 
-async def test_changed_common_settings_apply_in_place(plant, make):
+async def test_changed_common_settings_apply_at_once_to_what_is_read_seldom(plant, make):
     plant.station().memory = {1: 5}
     async with plant.running():
-        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
-        reads = len(plant.station().reads)
-        await plant.put(make.device(t={"cell": 1, "scale": 0.1}))
-        assert len(plant.station().reads) == reads
-        await plant.clock.advance(1.1)
+        await plant.put(make.model(t={}), make.device(t={"cell": 1, "cycle": 3_600_000}))
+        await plant.put(make.device(t={"cell": 1, "cycle": 3_600_000, "scale": 0.1}))
         assert plant.values("t") == [5.0, 0.5]
+        assert plant.station().connects == 1
 
 
 async def test_a_redirected_property_is_read_at_once(plant, make):
@@ -592,3 +591,95 @@ async def test_draining_lets_go_of_devices_and_then_of_reports(plant, make):
         plant.link.connected = True
         await plant.mapper.drain()
         assert plant.link.drained == 1
+
+
+async def test_what_answers_for_every_point_that_it_is_gone_is_published_as_bad(plant, make):
+    station = plant.station()
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        station.answers = lambda visits: [UnavailableError("gone") for _ in visits]
+        await plant.clock.advance(1.2)
+        assert plant.state().state == "offline"
+        assert plant.reasons("t")[-1] == "unavailable"
+
+
+async def test_a_device_removed_while_it_is_connected_leaves_nothing(plant, make):
+    station = plant.station()
+    station.hold = asyncio.Event()
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        assert station.reads == [[1]]
+        plant.link.served.remove_device(Key("default", "dev"))
+        station.hold.set()
+        await plant.clock.settle()
+        assert station.closes == 1
+        assert plant.mapper.states == {}
+        assert (plant.link.states, plant.link.readings) == ([], [])
+
+
+async def test_a_device_refused_during_a_look_has_no_good_value_after_it(plant, make):
+    station = plant.station()
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        station.hold = asyncio.Event()
+        await plant.clock.advance(1.1)
+        plant.link.served.remove_model(Key("default", "model"))
+        station.hold.set()
+        await plant.clock.settle()
+        assert station.closes == 1
+        assert plant.reasons("t")[-1] == "no_model"
+        assert plant.state().reason == "no_model"
+
+
+async def test_a_live_read_of_a_device_without_properties_has_nothing_to_wait_for(plant, make):
+    plant.station()
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device())
+        async with asyncio.timeout(1):
+            assert await plant.session().read_now([]) == {}
+
+
+async def test_a_write_that_waits_follows_the_declaration_of_its_turn(plant, make):
+    station = plant.station()
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        station.hold = asyncio.Event()
+        await plant.clock.advance(1.1)
+        writing = asyncio.create_task(plant.session().write("t", 5.0))
+        await plant.clock.settle()
+        await plant.put(make.model(t={"accessMode": "ReadOnly"}))
+        station.hold.set()
+        with pytest.raises(AccessDeniedError):
+            await writing
+        assert station.writes == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"), [({"u": {"cellar": 2}}, ConfigError), ({}, NotFoundError)]
+)
+async def test_a_live_read_that_waits_spares_a_property_that_is_gone(plant, make, changed, error):
+    station = plant.station()
+    async with plant.running():
+        await plant.put(make.model(t={}, u={}), make.device(t={"cell": 1}, u={"cell": 2}))
+        station.hold = asyncio.Event()
+        await plant.clock.advance(1.1)
+        reading = asyncio.create_task(plant.session().read_now(["u"]))
+        await plant.clock.settle()
+        await plant.put(make.device(t={"cell": 1}, **changed))
+        seen = len(plant.values("u"))
+        station.hold.set()
+        with pytest.raises(error):
+            await reading
+        assert [state.state for state in plant.link.states] == ["online"]
+        assert not any(plant.values("u")[seen:])
+
+
+async def test_cycles_shorter_than_a_slot_end_when_they_change(plant, make):
+    station = plant.station()
+    async with plant.running():
+        model = make.model(a={}, b={})
+        await plant.put(model, make.device(a={"cell": 1, "cycle": 5}, b={"cell": 2, "cycle": 10}))
+        await plant.put(make.device(a={"cell": 1}, b={"cell": 2}))
+        station.reads.clear()
+        await plant.clock.advance(1.0)
+        assert len(station.reads) <= 2

@@ -2,8 +2,15 @@ import asyncio
 
 import pytest
 
-from dmi.errors import ConversionError, RefusedError, UnavailableError, UnsupportedError
+from dmi.errors import (
+    ConversionError,
+    OverloadedError,
+    RefusedError,
+    UnavailableError,
+    UnsupportedError,
+)
 from dmi.reports import OutcomeStatus
+from dmi.resources import Key
 
 
 async def test_a_wish_is_written_once_and_confirmed(plant, make):
@@ -235,3 +242,54 @@ async def test_a_local_change_on_the_device_is_not_fought(plant, make):
         await plant.put(make.model(t={}))
         assert plant.station().writes == [(1, 5.0)]
         assert plant.values("t")[-1] == 9.0
+
+
+async def test_a_wish_is_not_confirmed_by_what_an_older_write_has_yet_to_change(plant, make):
+    station = plant.station()
+    station.memory = {1: 5.0}
+    station.on_write = lambda cell, value: None  # It takes effect later.
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        await plant.put(make.wish("t", 7.0, 1))
+        station.hold = asyncio.Event()
+        await plant.clock.advance(1.1)
+        await plant.put(make.wish("t", 5.0, 2))
+        station.hold.set()
+        await plant.clock.settle()
+        assert station.writes == [(1, 7.0), (1, 5.0)]
+        assert plant.outcomes()[-1] == ("t", 2, "CONFIRMED")
+
+
+async def test_without_versions_the_end_of_an_older_wish_settles_no_newer_one(plant, make):
+    station = plant.station()
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        station.hold = asyncio.Event()
+        await plant.put(make.wish("t", "5", 0))
+        await plant.put(make.wish("t", "6", 0))
+        plant.link.served.remove_model(Key("default", "model"))
+        station.hold.set()
+        await plant.clock.settle()
+        assert station.writes == [(1, 5.0)]
+        await plant.put(make.model(t={}))
+        assert station.writes == [(1, 5.0), (1, 6.0)]
+
+
+async def test_a_device_too_busy_for_a_write_stays_online_and_is_asked_again(plant, make):
+    station = plant.station()
+    refusals = [OverloadedError("busy")] * 2
+
+    def take(cell, value):
+        if refusals:
+            raise refusals.pop()
+        station.memory[cell] = value
+
+    station.on_write = take
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        await plant.put(make.wish("t", 7.0))
+        assert len(station.writes) == 1
+        await plant.clock.advance(2.2)
+        assert len(station.writes) == 3
+        assert plant.outcomes()[-1] == ("t", 1, "CONFIRMED")
+        assert [state.state for state in plant.link.states] == ["online"]
