@@ -74,7 +74,9 @@ class Watcher:
         for key in touched.devices:
             view.devices[key] = dict.fromkeys(view.devices.get(key, ()), _UNSURE)
         for key, name in touched.wishes:
-            view.devices.setdefault(key, {})[name] = _UNSURE
+            # Others' devices stay out: one that is in the view counts as told when it moves here.
+            if (told := view.devices.get(key)) is not None:
+                told[name] = _UNSURE
         view.version = version
         return True
 
@@ -105,11 +107,13 @@ class Watcher:
             yield from self.list_all()
             return
         sent = always
+        if moved:
+            # Before anything is sent: a mapper that is cut off in the middle has a part of
+            # the move, and must list afresh also when everybody is back by then.
+            self.view.members, self.view.shared_since = members, version
         for event in self._round(_touched(log), moved=moved):
             sent = True
             yield event
-        if moved:
-            self.view.members, self.view.shared_since = members, version
         self.view.version = version
         if sent:
             yield self._synced(version)

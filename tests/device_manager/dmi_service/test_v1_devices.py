@@ -2,7 +2,10 @@ import grpc
 import orjson
 import pytest
 
+from device_manager.dmi_service.leases import Leases
+from device_manager.dmi_service.watch import View, Watcher
 from device_manager.node import Node
+from device_manager.records import MapperRecord
 from dmi.proto.v1 import api_pb2 as pb
 from dmi.reports import Outcome, OutcomeStatus
 from tests.device_manager.dmi_service.v1_mapper import (
@@ -213,6 +216,45 @@ async def test_resuming_after_devices_moved_lists_afresh(node):
         await round_of(watch)
         watch.cancel()
         assert (await round_of(one.watch(version)))[0][0] == "relist"
+
+
+async def test_a_resumed_watch_gets_the_devices_of_an_instance_that_leaves(node):
+    names = [f"d{number}" for number in range(20)]
+    await node.apply(model(), *(device(name) for name in names), origin="api")
+    async with serving(node) as (_, line, _):
+        one, two = await mapper(line, instance="a"), await mapper(line, instance="b")
+        watch = one.watch()
+        listed, version = await round_of(watch)
+        watch.cancel()
+        mine = {word.split()[1] for word in listed if word.startswith("device_put")}
+        for name in names:
+            await node.set_desired(device(name).key, "speed", 7)
+        watch = one.watch(version)
+        resumed, _ = await round_of(watch)
+        assert {word.split()[1].partition(".")[0] for word in resumed[:-1]} == mine
+        await two.leave()
+        taken, _ = await round_of(watch)
+    assert {word.split()[1] for word in taken if word.startswith("device_put")} == {*names} - mine
+
+
+async def test_a_watch_that_breaks_while_devices_move_lists_afresh(node):
+    await node.apply(model(), *(device(f"d{number}") for number in range(9)), origin="api")
+    leases = Leases(node)
+    session = leases.open(MapperRecord("m", "modbus", "a", "1", "v1"))
+    watcher = Watcher(node, leases, session, View())
+    assert not watcher.resume(node.version)
+    list(watcher.list_all())
+    other = leases.open(MapperRecord("m", "modbus", "b", "1", "v1"))
+    list(watcher.changes())
+    await node.delete("Device", device("d0").key, "api")
+    list(watcher.changes())
+    leases.close(other, "test")
+    version = watcher.view.version
+    broken = watcher.changes()
+    assert next(broken).HasField("device_put")
+    broken.close()
+    leases.open(MapperRecord("m", "modbus", "b", "1", "v1"))
+    assert not Watcher(node, leases, session, watcher.view).resume(version)
 
 
 async def test_a_device_that_changes_protocol_changes_hands(node):
