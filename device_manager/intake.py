@@ -59,6 +59,10 @@ class Intake:
         """Sequence of the last batch of a stream that is on disk; 0 if unknown."""
         return self._streams.committed(stream_id)
 
+    def taken(self, stream_id: str) -> int:
+        """Sequence of the last batch of a stream that is on disk or on its way there."""
+        return self._streams.taken(stream_id)
+
     async def _wait_for(self, stream_id: str, sequence: int) -> None:
         """A batch was sent again: it is on disk, or on its way."""
         if self._streams.committed(stream_id) < sequence:
@@ -83,6 +87,10 @@ class Streams:
     def committed(self, stream_id: str) -> int:
         """Last sequence that is on disk; 0 if unknown."""
         return self._committed.get(stream_id, 0)
+
+    def taken(self, stream_id: str) -> int:
+        """Last sequence that came; 0 if unknown."""
+        return self._taken.get(stream_id, 0)
 
     def take(self, stream_id: str, sequence: int) -> bool:
         """Say whether this batch comes for the first time; from now on it does not."""

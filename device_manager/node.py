@@ -299,6 +299,10 @@ class Node:
         """Sequence of the last batch of a stream that is on disk; 0 if unknown."""
         return self._intake.committed(stream_id)
 
+    def taken_sequence(self, stream_id: str) -> int:
+        """Sequence of the last batch of a stream that is on disk or on its way; 0 if unknown."""
+        return self._intake.taken(stream_id)
+
     async def set_state(self, device: Key, state: StateRecord) -> None:
         """Take what a mapper, or its absence, says of a device.
 

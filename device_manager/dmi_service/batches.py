@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import TypeVar
 
 from device_manager.dmi_service.bindings import Bindings
@@ -96,7 +97,8 @@ def _size(message: pb.ReportBatch) -> int:
 
 def _read_readings(batch: Batch, message: pb.ReportBatch, bindings: Bindings, now: float) -> None:
     doubles = message.doubles.value
-    wide = bool(doubles) and max(map(abs, doubles)) >= FLOAT32_LIMIT
+    # The sum is NaN when a value is, beside which `max` finds nothing.
+    wide = bool(doubles) and not (isfinite(sum(doubles)) and max(map(abs, doubles)) < FLOAT32_LIMIT)
     ready = {} if wide else bindings.ready
     latest = now + _AHEAD_S
     take = batch.readings.append

@@ -98,12 +98,17 @@ class DataService(rpc.DeviceDataManagementServicer):
         """The last sequence that is in the store."""
         return self._node.committed_sequence(stream_id)
 
+    def taken(self, stream_id: str) -> int:
+        """The last sequence that is in the store or on its way there."""
+        return self._node.taken_sequence(stream_id)
+
 
 class _ReportStream:
     """One stream: it reads ahead while the store commits, and merges what it read.
 
     Everything read so far is committed under the last sequence of it, so that a commit
-    that fails can never be overtaken by a later one.
+    that fails can never be overtaken by a later one. What an earlier stream had taken is
+    never merged with what it had not: it would be applied again.
     """
 
     def __init__(
@@ -119,6 +124,7 @@ class _ReportStream:
         self._session = session
         self._bindings = bindings
         self._context = context
+        self._taken = 0
         self._read: asyncio.Queue[Batch | None] = asyncio.Queue(_MOST_AHEAD)
 
     async def run(self) -> None:
@@ -128,6 +134,7 @@ class _ReportStream:
             DmiError: A message contradicts itself or is too big.
         """
         committed = self._service.committed(self._id)
+        self._taken = self._service.taken(self._id)
         await send(self._context, pb.ReportAck(sequence=committed))
         try:
             async with asyncio.TaskGroup() as group:
@@ -152,7 +159,7 @@ class _ReportStream:
     async def _commit_all(self) -> None:
         while (batch := await self._read.get()) is not None:
             more = True
-            while more and not self._read.empty():
+            while more and batch.sequence != self._taken and not self._read.empty():
                 later = self._read.get_nowait()
                 if later is None:
                     more = False

@@ -4,12 +4,13 @@ import time
 import grpc
 import pytest
 
-from device_manager.dmi_service import bindings
-from device_manager.dmi_service.batches import MOST_READINGS
+from device_manager.dmi_service import bindings, v1_data
+from device_manager.dmi_service.batches import MOST_READINGS, read_batch
 from device_manager.node import Node
+from device_manager.records import TwinReading
 from dmi.errors import UnavailableError
 from dmi.proto.v1 import api_pb2 as pb
-from dmi.readings import Quality
+from dmi.readings import Quality, Reading
 from dmi.reports import OutcomeStatus
 from tests.device_manager.dmi_service.v1_mapper import (
     bind,
@@ -110,6 +111,18 @@ async def test_a_float_beyond_32_bits_is_a_fault(node):
         column = pb.DoubleColumn(handle=[1], time_us=[now_us()], value=[1e300])
         await send(stream, 1, bindings=[bind(1, name="f")], doubles=column)
     assert reported(node, "f").reason == "conversion"
+
+
+async def test_a_value_that_is_not_a_number_hides_no_other(node):
+    await node.apply(model(**ALL), device(**dict.fromkeys(ALL)), origin="api")
+    async with serving(node) as (_, line, _):
+        stream, _ = await (await mapper(line)).report()
+        value = [float("nan"), 1e300]
+        column = pb.DoubleColumn(handle=[2, 1], time_us=[now_us()] * 2, value=value)
+        bound = [bind(1, name="f"), bind(2, name="d")]
+        await send(stream, 1, bindings=bound, doubles=column)
+    assert reported(node, "f").reason == "conversion"
+    assert reported(node, "d").reason == "conversion"
 
 
 async def test_of_a_value_and_a_fault_in_one_batch_the_later_wins(plant):
@@ -231,6 +244,39 @@ async def test_a_batch_sent_again_is_applied_once(plant):
         assert reported(plant).value == 2
         assert (await send(stream, 3, ints=ints(3, handle=5))).sequence == 3
         assert reported(plant).value == 3
+
+
+async def test_what_was_under_way_when_a_stream_broke_is_not_applied_with_what_follows(
+    plant, monkeypatch
+):
+    await plant.apply_report("s", 3, [TwinReading(PUMP, "speed", Reading(3, 1.0))], [], [])
+    real, go, read = plant.apply_report, asyncio.Event(), []
+
+    async def gated(*args):
+        await go.wait()
+        await real(*args)
+
+    def counted(*args):
+        read.append(args)
+        return read_batch(*args)
+
+    monkeypatch.setattr(plant, "apply_report", gated)
+    monkeypatch.setattr(v1_data, "read_batch", counted)
+    # As if the commit of the batch above were still under way.
+    monkeypatch.setattr(plant, "committed_sequence", lambda _: 0)
+    after = plant.feed.last_id
+    async with serving(plant) as (_, line, _):
+        stream, _ = await (await mapper(line)).report()
+        for sequence in range(1, 5):
+            message = pb.ReportBatch(sequence=sequence, bindings=[bind(1)], ints=ints(sequence))
+            await stream.write(message)
+        await until(lambda: len(read) == 4)
+        go.set()
+        while (await stream.read()).sequence < 4:
+            pass
+    with plant.feed.reader(after) as reader:
+        told = [event.data for event in reader.take() if event.data["event"] == "twin"]
+    assert [twin["reported"]["value"] for twin in told] == [4]
 
 
 async def test_what_is_committed_survives_the_manager(tmp_path):
