@@ -288,11 +288,16 @@ def same_value(one: Value, other: Value, data_type: DataType) -> bool:
 def json_value(value: Value, data_type: DataType | None = None) -> int | float | bool | str:
     """Give a value as a JSON type; bytes become base64.
 
-    With `data_type` FLOAT the number is the shortest one that is the same in 32 bits.
+    With `data_type` FLOAT the number is the shortest one that is the same in 32 bits; one
+    that is beyond them, from before the model changed its type, is given as it is.
     """
     if isinstance(value, bytes):
         return base64.b64encode(value).decode("ascii")
-    if data_type is DataType.FLOAT and isinstance(value, float):
+    if (
+        data_type is DataType.FLOAT
+        and isinstance(value, float)
+        and -FLOAT32_LIMIT < value < FLOAT32_LIMIT
+    ):
         return round_float32(value)
     return value
 

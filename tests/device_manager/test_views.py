@@ -85,3 +85,10 @@ def test_a_devices_status_is_ours():
         "mapper": "modbus/0",
         "problem": "model missing",
     }
+
+
+def test_a_value_from_before_its_type_became_float_is_shown_as_it_is():
+    twin = TwinRecord(KILN, "temperature", Reading(1e300, 1.0), Wish(-1e300, 1, 1.0))
+    view = twin_view(twin, FLOAT, 2.0)
+    assert view["reported"]["value"] == 1e300
+    assert view["desired"]["value"] == -1e300
