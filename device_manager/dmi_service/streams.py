@@ -97,8 +97,12 @@ class Turns:
                 raise
         finally:
             turn.ended.set()
-            if self._running[name] is turn:
-                del self._running[name]
+            if self._running.get(name) is turn:
+                if older is not None and not older.ended.is_set():
+                    # Given up while waiting: who comes next waits for the older one too.
+                    self._running[name] = older
+                else:
+                    del self._running[name]
         if turn.stopped:
             raise ConflictError("the same stream was opened again")
 
@@ -110,7 +114,7 @@ class _Turn:
         self.started = self.stopped = False
 
     async def stop(self) -> None:
-        self.stopped = True
-        if self.started and not self.ended.is_set():
+        before, self.stopped = self.stopped, True
+        if self.started and not before and not self.ended.is_set():
             self.cut.reschedule(asyncio.get_running_loop().time())
         await self.ended.wait()

@@ -1,4 +1,5 @@
 import asyncio
+from contextlib import suppress
 
 import pytest
 
@@ -105,6 +106,38 @@ async def test_the_newest_of_three_streams_stays():
         assert "second begins" not in log
         last.cancel()
         other.cancel()
+    assert log.index("first ends") < log.index("third begins")
+    assert turns._running == {}
+
+
+async def test_a_stream_that_gave_up_waiting_leaves_the_older_one_its_turn():
+    turns, log, ended, busy = Turns(), [], asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end():
+        with suppress(ConflictError):
+            async with turns.turn("x"):
+                try:
+                    busy.set()
+                    await asyncio.sleep(60)
+                finally:
+                    await ended.wait()
+                    log.append("first ends")
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(slow_to_end())
+        await busy.wait()
+        second = group.create_task(hold(turns, "x", log, "second"))
+        await asyncio.sleep(0)
+        second.cancel()
+        await asyncio.wait([second])
+        third = group.create_task(hold(turns, "x", log, "third"))
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert "third begins" not in log
+        ended.set()
+        for _ in range(50):
+            await asyncio.sleep(0)
+        third.cancel()
     assert log.index("first ends") < log.index("third begins")
     assert turns._running == {}
 
