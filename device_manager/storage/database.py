@@ -11,7 +11,7 @@ from typing import Final, Literal, NoReturn
 
 from dmi.errors import ConfigError
 
-__all__ = ["CorruptDatabaseError", "Synchronous", "open_database", "quarantine"]
+__all__ = ["CorruptDatabaseError", "Synchronous", "open_database", "quarantine", "reading_failed"]
 
 Synchronous = Literal["normal", "full"]
 """`normal` survives the death of the process, `full` that of the machine's power too."""
@@ -20,6 +20,18 @@ _OURS: Final = 0x646D6931
 _OLDEST_SQLITE: Final = (3, 37, 0)
 _MIGRATION: Final = re.compile(r"(\d{4})_\w+\.sql")
 _SIDE_FILES: Final = ("", "-wal", "-shm", "-journal")
+_UNUSABLE: Final = frozenset(
+    {
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_PERM,
+    }
+)
+"""What says nothing about the soundness of the file."""
 _BROKEN: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -88,6 +100,17 @@ def quarantine(path: Path) -> Path | None:
         with contextlib.suppress(FileNotFoundError):
             path.with_name(path.name + suffix).rename(aside.with_name(aside.name + suffix))
     return aside
+
+
+def reading_failed(error: Exception, path: Path) -> ConfigError:
+    """What to raise when a database that was opened cannot be read or tidied.
+
+    A full disk is not damage: nobody should put a sound database aside for it.
+    """
+    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if code in _UNUSABLE:
+        return ConfigError(f"the database {path} cannot be used: {error}")
+    return CorruptDatabaseError(path, str(error))
 
 
 def _create(path: Path) -> None:

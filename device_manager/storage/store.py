@@ -8,7 +8,7 @@ import sqlite3
 from pathlib import Path
 
 from device_manager.storage import rows
-from device_manager.storage.database import CorruptDatabaseError, Synchronous, open_database
+from device_manager.storage.database import Synchronous, open_database, reading_failed
 from device_manager.storage.rows import Contents
 from device_manager.storage.writer import Pending, Write, Writer
 from dmi.errors import DmiError, UnavailableError
@@ -155,7 +155,7 @@ def _read(connection: sqlite3.Connection, path: Path) -> Contents:
         _tidy(connection)
         return rows.load(connection)
     except (sqlite3.DatabaseError, ValueError) as error:
-        raise CorruptDatabaseError(path, str(error)) from error
+        raise reading_failed(error, path) from error
     finally:
         if collecting:
             gc.enable()

@@ -143,9 +143,25 @@ class Writer:
                 self._report(group, error)
                 return []
             # One of them is refused: each for itself, so that the others are kept.
-            return [left for pending in group for left in self._settle([pending])]
+            return self._settle_each(group)
         self._trouble = False
         self._report(group, None)
+        return []
+
+    def _settle_each(self, group: list[Pending]) -> list[Pending]:
+        """Settle one after the other, up to the first one that the disk does not take.
+
+        Those behind it wait with it: none may overtake another.
+        """
+        before, self._trouble = self._trouble, False
+        for place, pending in enumerate(group):
+            left = self._settle([pending])
+            if self._trouble:
+                rest = group[place + 1 :]
+                self._report(rest, UnavailableError("an earlier write waits for the disk"))
+                return left + [one for one in rest if one.write.keep]
+        # If all were refused, nobody knows yet whether the disk is well again.
+        self._trouble = before
         return []
 
     def _commit(self, group: list[Pending]) -> None:

@@ -9,8 +9,10 @@ import time
 import pytest
 
 from device_manager.storage import rows
-from device_manager.storage.database import open_database, quarantine
+from device_manager.storage import store as store_module
+from device_manager.storage.database import CorruptDatabaseError, open_database, quarantine
 from device_manager.storage.store import Store, Write
+from device_manager.storage.writer import Pending, Writer
 from dmi.errors import ConfigError, DmiError, UnavailableError
 from dmi.readings import Reading
 
@@ -170,6 +172,27 @@ async def test_closing_on_a_full_disk_ends(path):
     assert "kept" not in settings(path)
 
 
+async def test_a_refused_write_lets_nobody_overtake_who_waits_for_the_disk(path):
+    connection = open_database(path)
+    fill(connection)
+    reports = []
+    writer = Writer(connection, lambda group, error: reports.append((list(group), error)))
+    wrong = Write([("INSERT INTO setting VALUES ('none', NULL)", ())])
+    older, newer = Write(setting("n", "x" * 100_000), keep=True), Write(setting("n"), keep=True)
+    for write in (wrong, older, newer):
+        writer.put(Pending(write, None))
+    writer.start()
+    await until(lambda: len(reports) >= 3)
+    connection.execute("PRAGMA max_page_count = 1000000")
+    await until(lambda: [older, newer] in committed(reports))
+    writer.stop()
+    assert settings(path)["n"] == newer.statements[0][1][1]
+
+
+def committed(reports):
+    return [[one.write for one in group] for group, error in reports if error is None]
+
+
 @pytest.fixture
 def small_disk(tmp_path):
     place = tmp_path / "disk"
@@ -264,6 +287,18 @@ async def test_a_damaged_file_is_named_with_its_cure(path, damage):
     store, contents = await Store.open(path)
     await store.close()
     assert contents.objects == []
+
+
+async def test_a_database_that_cannot_be_written_at_the_start_is_not_called_damaged(
+    path, monkeypatch
+):
+    connection = open_database(path)
+    connection.execute("INSERT INTO wish VALUES (7, 1, 1, 1, 1.0, 0, 1.0, '', '')")
+    connection.execute("PRAGMA query_only = ON")
+    monkeypatch.setattr(store_module, "open_database", lambda *_: connection)
+    with pytest.raises(ConfigError, match=r"cannot be used: .*readonly") as caught:
+        await Store.open(path)
+    assert not isinstance(caught.value, CorruptDatabaseError)
 
 
 def test_quarantine_keeps_every_file_apart(path):
