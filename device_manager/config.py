@@ -1,6 +1,5 @@
 """Settings of the device manager."""
 
-import ipaddress
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from device_manager.storage.database import Synchronous
-from dmi.errors import ConfigError
 from dmi.logs import LogFormat, LogLevel
+from dmi.rest_access import read_token
 from dmi.settings import load_settings, settings_parser
 from dmi.unix_socket import MANAGER_SOCKET
 
@@ -39,8 +38,8 @@ class ManagerConfig(BaseModel):
     )
     api_token_file: Path | None = Field(
         default=None,
-        description="File with the token that REST clients must show; needed to listen "
-        "anywhere but on loopback.",
+        description="File with the token that REST clients must show, 16 characters at "
+        "least; needed to listen anywhere but on loopback.",
     )
     devices: Path | None = Field(
         default=None, description="Folder, or file, of devices and models; it is watched."
@@ -69,33 +68,10 @@ class ManagerConfig(BaseModel):
         """What REST clients must show; empty when nothing.
 
         Raises:
-            ConfigError: The file cannot be read or is empty; or there is none although
-                others than this machine's users can reach the API.
+            ConfigError: The file cannot be read or holds fewer than 16 characters; or there
+                is none although others than this machine's users can reach the API.
         """
-        if self.api_token_file is None:
-            if not _is_local(self.api):
-                raise ConfigError(
-                    f"the API on {self.api} could be reached by anybody: set apiTokenFile"
-                    " (--api-token-file), or listen on 127.0.0.1 or unix:/PATH"
-                )
-            return ""
-        try:
-            token = self.api_token_file.read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(f"the token file {self.api_token_file}: {error}") from error
-        if not token:
-            raise ConfigError(f"the token file {self.api_token_file} is empty")
-        return token
-
-
-def _is_local(address: str) -> bool:
-    if address.startswith("unix:"):
-        return True
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+        return read_token(self.api_token_file, "apiTokenFile", self.api)
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,8 @@ class MapperConfig(BaseModel):
     )
     rest_token_file: Path | None = Field(
         default=None,
-        description="File with the token that REST clients must show; needed to listen "
-        "anywhere but on loopback.",
+        description="File with the token that REST clients must show, 16 characters at "
+        "least; needed to listen anywhere but on loopback.",
     )
     log_level: LogLevel = Field(default="info", description="Least severe lines that are logged.")
     log_format: LogFormat = Field(

@@ -6,13 +6,13 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from device_manager.api import bulk, changes, health, mappers, objects, twins
-from device_manager.api.access import Access
 from device_manager.api.answers import add_problem_handlers
 from device_manager.api.context import Api
 from device_manager.api.metrics import make_registry
 from device_manager.dmi_service.server import DmiServer
 from device_manager.node import Node
 from dmi.clock import Clock, SystemClock
+from dmi.rest_access import Access
 
 __all__ = ["create_app"]
 
@@ -25,8 +25,8 @@ def create_app(
     Args:
         node: What it shows and changes.
         dmi: The running DMI services.
-        token: Wanted of every client as a bearer token, except for /healthz; empty for
-            none: then only this machine's own users must be able to reach it.
+        token: Wanted of every client as a bearer token, except for /healthz and /readyz;
+            empty for none: then only this machine's own users must be able to reach it.
         clock: For the age of values.
     """
     app = FastAPI(

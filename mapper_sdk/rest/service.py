@@ -9,10 +9,10 @@ import uvicorn
 
 from dmi.errors import ConfigError
 from dmi.feed import Feed
+from dmi.rest_access import Access, read_token
 from mapper_sdk.config import MapperConfig, split_address
 from mapper_sdk.mapper import Mapper
 from mapper_sdk.rest.app import Change, make_app
-from mapper_sdk.rest.guard import Guard, read_token
 
 __all__ = ["RestService"]
 
@@ -44,7 +44,7 @@ class RestService:
             ConfigError: The address cannot be had, or the token is missing or unusable.
         """
         host, port = split_address(config.rest)
-        token = read_token(config.rest_token_file, host)
+        token = read_token(config.rest_token_file, "restTokenFile", config.rest)
         self._socket = _listen(host, port)
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._socket.getsockname()[1]}"
@@ -52,7 +52,7 @@ class RestService:
         mapper.add_listener(feed.publish)
         self._server = _Server(
             uvicorn.Config(
-                Guard(make_app(mapper, feed), token),
+                Access(make_app(mapper, feed), token),
                 http="httptools",
                 ws="none",
                 lifespan="off",

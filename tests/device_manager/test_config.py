@@ -65,11 +65,11 @@ def test_a_wrong_setting_is_told_with_where_it_was_given(argv, environment, said
 
 @pytest.mark.parametrize("api", ["0.0.0.0:80", "[::]:80", "192.168.1.5:80", "example.org:80"])
 def test_listening_for_others_needs_a_token(tmp_path, api):
-    with pytest.raises(ConfigError, match="could be reached by anybody"):
+    with pytest.raises(ConfigError, match="needs apiTokenFile"):
         config("--api", api).token()
     file = tmp_path / "token"
-    file.write_text(" secret\n")
-    assert config("--api", api, "--api-token-file", str(file)).token() == "secret"
+    file.write_text(" sixteen letters!\n")
+    assert config("--api", api, "--api-token-file", str(file)).token() == "sixteen letters!"
 
 
 @pytest.mark.parametrize(
@@ -83,9 +83,10 @@ def test_a_token_file_must_hold_a_token(tmp_path):
     file = tmp_path / "token"
     with pytest.raises(ConfigError, match="No such file"):
         config("--api-token-file", str(file)).token()
-    file.write_text("\n")
-    with pytest.raises(ConfigError, match="is empty"):
-        config("--api-token-file", str(file)).token()
+    for content in ("\n", "fifteen letters"):
+        file.write_text(content)
+        with pytest.raises(ConfigError, match="fewer than 16"):
+            config("--api-token-file", str(file)).token()
 
 
 def test_help_lists_every_setting(capsys):

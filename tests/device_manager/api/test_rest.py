@@ -135,14 +135,15 @@ async def guarded(node):
 
 
 @pytest.mark.parametrize("given", ["", "s3cret", "Bearer", "Bearer wrong", "bearer s3cret", "é"])
-async def test_without_the_token_only_healthz_answers(guarded, given):
+async def test_without_the_token_only_probes_are_answered(guarded, given):
     headers = {"authorization": given.encode()} if given else {}
-    for path in ("/api/v1/devices", "/metrics", "/readyz", "/openapi.json", "/nothing"):
+    for path in ("/api/v1/devices", "/metrics", "/openapi.json", "/nothing"):
         answer = await guarded.get(path, headers=headers)
         assert answer.status_code == 401
         assert answer.headers["www-authenticate"] == "Bearer"
         assert answer.headers["content-type"] == "application/problem+json"
-    assert (await guarded.get("/healthz", headers=headers)).status_code == 200
+    for path in ("/healthz", "/readyz"):
+        assert (await guarded.get(path, headers=headers)).status_code == 200
 
 
 async def test_with_the_token_everything_answers_whatever_the_host(guarded):

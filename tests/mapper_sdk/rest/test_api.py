@@ -285,15 +285,34 @@ async def test_a_foreign_host_name_is_refused_on_loopback(api):
         ("[::1]:7777", 200),
         ("127.0.0.1", 200),
     ):
-        answer = await api.get("/healthz", headers={"host": host})
+        answer = await api.get("/api/v1/devices", headers={"host": host})
         assert answer.status_code == status, host
+
+
+async def test_a_strangers_page_is_refused_on_loopback(api, plant):
+    for origin, status in (("http://evil.example", 403), ("null", 403), (str(api.base_url), 200)):
+        headers = {"origin": origin.removesuffix("/")}
+        answer = await api.put(f"{DEVICE}/properties/t", json={"value": 5}, headers=headers)
+        assert answer.status_code == status, origin
+    assert len(plant.station().writes) == 1
 
 
 async def test_a_token_is_asked_for_when_there_is_one(plant, tmp_path):
     file = tmp_path / "token"
     file.write_text("a-long-enough-token\n")
     async with serving(plant, rest_token_file=file) as api:
-        answer = await api.get("/healthz", headers={"host": "plant.example"})
-        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
-        headers = {"authorization": "Bearer a-long-enough-token", "host": "plant.example"}
-        assert (await api.get("/healthz", headers=headers)).status_code == 200
+        for path in ("/api/v1/devices", "/metrics", "/openapi.json"):
+            answer = await api.get(path, headers={"host": "plant.example"})
+            assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+            headers = {"authorization": "Bearer a-long-enough-token", "host": "plant.example"}
+            assert (await api.get(path, headers=headers)).status_code == 200
+
+
+async def test_a_kubelet_probes_without_a_token(plant, tmp_path):
+    file = tmp_path / "token"
+    file.write_text("a-long-enough-token\n")
+    async with serving(plant, rest_token_file=file) as api:
+        assert (await api.get("/healthz")).status_code == 200
+        assert (await api.get("/readyz")).status_code == 503
+        plant.link.connected = True
+        assert (await api.get("/readyz")).status_code == 200
