@@ -93,6 +93,7 @@ class OpcuaSimulator:
         self._server: Server | None = None
         self._nodes: dict[str, Node] = {}
         self._racks: list[Node] = []
+        self._turns = 0
         self._events: EventGenerator | None = None
         self._mover: asyncio.Task[None] | None = None
         self._broken_until = 0.0
@@ -204,14 +205,22 @@ class OpcuaSimulator:
                 await node.set_writable()
             self._nodes[row.node] = node
         await self._add_methods(server, parents["Pump"], plant, index)
-        rack = await plant.add_object(ua.NodeId("Rack", index), f"{index}:Rack")
-        self._racks = [
-            await rack.add_variable(ua.NodeId(f"Rack.{n}", index), f"{index}:{n}", float(n))
-            for n in range(self._items)
-        ]
+        self._racks = await self._add_racks(plant, index)
         await self._add_extras(parents["Meter"], index)
         self._events = await self._add_events(server, parents["Boiler"], index)
         await server.historize_node_data_change(self._nodes["Boiler.Temperature"], None, 10_000)
+
+    async def _add_racks(self, plant: Node, index: int) -> list[Node]:
+        """Further variables, 100 to an object: asyncua looks through all of one's children."""
+        nodes: list[Node] = []
+        rack = plant
+        for n in range(self._items):
+            if n % 100 == 0:
+                name = f"Rack{n // 100}"
+                rack = await plant.add_object(ua.NodeId(name, index), f"{index}:{name}")
+            name = f"Rack.{n}"
+            nodes.append(await rack.add_variable(ua.NodeId(name, index), f"{index}:{n}", float(n)))
+        return nodes
 
     async def _add_extras(self, meter: Node, index: int) -> None:
         """An array that can be written, and a structure."""
@@ -279,23 +288,26 @@ class OpcuaSimulator:
 
     async def _move(self, server: Server) -> None:
         """Write what changes, and take over what was written."""
-        tick = 0
+        turn_at = time.monotonic() + 1
         while True:
             await asyncio.sleep(_PERIOD)
-            for row in ROWS:
-                if row.writable:
-                    value = server.read_attribute_value(self._nodes[row.node].nodeid).Value.Value
-                    self.plant.values[row.node] = value
-            flame = self.plant.values["Boiler.Flame"]
-            changed = self.plant.move()
-            for row in ROWS:
-                if row.node in changed and not row.writable:
-                    await self._write(server, row.node, ua.Variant(changed[row.node], row.type))
-            if self.plant.values["Boiler.Flame"] != flame:
-                await self.ring()
-            tick += 1
-            if tick % round(1 / _PERIOD) == 0:
+            await self._move_plant(server)
+            if time.monotonic() >= turn_at:
+                turn_at += 1
                 await self.turn_racks(server)
+
+    async def _move_plant(self, server: Server) -> None:
+        for row in ROWS:
+            if row.writable:
+                value = server.read_attribute_value(self._nodes[row.node].nodeid).Value.Value
+                self.plant.values[row.node] = value
+        flame = self.plant.values["Boiler.Flame"]
+        changed = self.plant.move()
+        for row in ROWS:
+            if row.node in changed and not row.writable:
+                await self._write(server, row.node, ua.Variant(changed[row.node], row.type))
+        if self.plant.values["Boiler.Flame"] != flame:
+            await self.ring()
 
     async def _write(self, server: Server, name: str, value: ua.Variant) -> None:
         now = datetime.now(UTC)
@@ -309,11 +321,14 @@ class OpcuaSimulator:
         server = server or self._server
         if server is None:
             return
-        for node in self._racks:
-            before = server.read_attribute_value(node.nodeid).Value.Value
-            now = datetime.now(UTC)
-            data = ua.DataValue(ua.Variant(before + 1.0), SourceTimestamp=now, ServerTimestamp=now)
+        self._turns += 1
+        now = datetime.now(UTC)
+        for number, node in enumerate(self._racks):
+            value = ua.Variant(float(number + self._turns), ua.VariantType.Double)
+            data = ua.DataValue(value, SourceTimestamp=now, ServerTimestamp=now)
             await server.write_attribute_value(node.nodeid, data)
+            if number % 200 == 199:
+                await asyncio.sleep(0)  # clients must not wait for all of them
 
     async def ring(self) -> None:
         """Emit the boiler's event."""
