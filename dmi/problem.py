@@ -19,7 +19,7 @@ from dmi.errors import (
     error_class,
 )
 
-__all__ = ["MEDIA_TYPE", "from_problem", "to_problem"]
+__all__ = ["MEDIA_TYPE", "from_problem", "http_problem", "to_problem"]
 
 MEDIA_TYPE = "application/problem+json"
 """Content type of a problem object."""
@@ -64,6 +64,18 @@ def to_problem(error: DmiError) -> dict[str, str | int]:
     if error.device is not None:
         problem["device"] = error.device
     return problem
+
+
+def http_problem(status: int, detail: str) -> dict[str, str | int]:
+    """Word a refusal that is HTTP's own, such as 405; its `reason` is the status in words."""
+    title = HTTPStatus(status).phrase
+    return {
+        "type": "about:blank",
+        "title": title,
+        "status": status,
+        "detail": detail,
+        "reason": title.lower().replace(" ", "_"),
+    }
 
 
 def from_problem(status: int, body: object) -> DmiError:

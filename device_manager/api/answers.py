@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from dmi.errors import DmiError, MalformedError, TooLargeError
 from dmi.manifests import Manifest, Mistake, parse_manifests
-from dmi.problem import MEDIA_TYPE, to_problem
+from dmi.problem import MEDIA_TYPE, http_problem, to_problem
 
 __all__ = [
     "Json",
@@ -116,11 +116,8 @@ async def _ours(_request: Request, error: Exception) -> Response:
 async def _frameworks(_request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
-    word = HTTPStatus(error.status_code).phrase.lower().replace(" ", "_")
-    answer = problem(error.status_code, str(error.detail), word)
-    for name, value in (error.headers or {}).items():
-        answer.headers[name] = value
-    return answer
+    content = http_problem(error.status_code, str(error.detail))
+    return Json(content, error.status_code, error.headers, media_type=MEDIA_TYPE)
 
 
 async def _parameters(_request: Request, error: Exception) -> Response:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
@@ -15,7 +14,7 @@ from starlette.routing import Route
 
 from dmi.errors import ConversionError, DmiError, NotFoundError, UnavailableError
 from dmi.feed import Feed, sse_stream
-from dmi.problem import MEDIA_TYPE, to_problem
+from dmi.problem import MEDIA_TYPE, http_problem, to_problem
 from dmi.reports import DeviceState, Outcome
 from dmi.resources import Key
 from dmi.values import value_from_json
@@ -271,7 +270,7 @@ async def _on_wrong_request(request: Request, error: Exception) -> Response:
 
 
 async def _on_http_error(_request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    title = HTTPStatus(status).phrase
-    problem = {"type": "about:blank", "title": title, "status": status, "detail": title}
-    return _problem(problem, status)
+    if not isinstance(error, HTTPException):
+        raise error
+    content = orjson.dumps(http_problem(error.status_code, str(error.detail)))
+    return Response(content, error.status_code, error.headers, media_type=MEDIA_TYPE)

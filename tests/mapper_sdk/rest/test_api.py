@@ -154,8 +154,10 @@ async def test_unknown_things_are_problems(api):
         answer = await api.get(path)
         assert answer.status_code == 404
         assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["reason"] == "not_found"
     answer = await api.delete(f"{DEVICE}/properties/t")
-    assert answer.status_code == 405
+    assert (answer.status_code, answer.json()["reason"]) == (405, "method_not_allowed")
+    assert "PUT" in answer.headers["allow"] or "GET" in answer.headers["allow"]
 
 
 async def test_declared_methods_write_properties(api, plant):
