@@ -26,7 +26,7 @@ def settings_table(model: type[BaseModel]) -> str:
             f"`{info.alias}`",
             value["type"],
             entry.get("unit", ""),
-            default and f"`{default}`",
+            "required" if info.is_required() else default and f"`{default}`",
             _allowed(value),
             info.description,
         )

@@ -17,6 +17,7 @@ class Lamp(BaseModel):
     power: float = Field(
         default=1, gt=0, le=9, description="How much.", json_schema_extra={"unit": "W"}
     )
+    name: str = Field(description="What it is called.")
     pin: int | None = Field(default=None, ge=1, description="Where.")
 
 
@@ -24,6 +25,7 @@ def test_a_table_says_everything_of_a_setting():
     assert settings_table(Lamp).splitlines()[2:] == [
         "| `baseColour` | string |  | `red` | `red` | Of light. |",
         "| `power` | number | W | `1` | above 0 to 9 | How much. |",
+        "| `name` | string |  | required |  | What it is called. |",
         "| `pin` | integer |  |  | from 1 | Where. |",
     ]
 
