@@ -1,8 +1,7 @@
-"""How REST answers look: JSON, problem objects for everything that is refused, and bodies read."""
+"""How REST answers look: JSON, problem objects for all that is refused, and manifests read."""
 
 import asyncio
 from http import HTTPStatus
-from typing import Any
 
 import orjson
 from fastapi import FastAPI
@@ -11,15 +10,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from dmi.errors import DmiError, MalformedError, TooLargeError
+from dmi.errors import DmiError
 from dmi.manifests import Manifest, Mistake, parse_manifests
 from dmi.problem import MEDIA_TYPE, http_problem, to_problem
+from dmi.rest_body import read_body
 
 __all__ = [
     "Json",
     "add_problem_handlers",
     "problem",
-    "read_json",
     "read_manifests",
 ]
 
@@ -32,47 +31,6 @@ class Json(Response):
     def render(self, content: object) -> bytes:
         """Encode."""
         return orjson.dumps(content)
-
-
-async def read_body(request: Request, limit: int) -> bytes:
-    """Read the whole body.
-
-    Args:
-        request: Of the client.
-        limit: Most bytes that are read.
-
-    Raises:
-        TooLargeError: It is longer.
-    """
-    told = request.headers.get("content-length", "")
-    parts: list[bytes] = []
-    size = int(told) if told.isascii() and told.isdigit() else 0
-    if size <= limit:
-        size = 0
-        async for part in request.stream():
-            size += len(part)
-            if size > limit:
-                break
-            parts.append(part)
-    if size > limit:
-        raise TooLargeError(f"the body is longer than {limit} bytes")
-    return b"".join(parts)
-
-
-async def read_json(request: Request, limit: int) -> dict[str, Any]:
-    """Read a body that must be one JSON object.
-
-    Raises:
-        TooLargeError: It is longer than `limit` bytes.
-        MalformedError: It is anything else.
-    """
-    try:
-        found = orjson.loads(await read_body(request, limit))
-    except orjson.JSONDecodeError as error:
-        raise MalformedError(f"the body is not JSON: {error}") from None
-    if not isinstance(found, dict):
-        raise MalformedError("the body must be a JSON object")
-    return found
 
 
 async def read_manifests(request: Request, limit: int) -> tuple[list[Manifest], list[Mistake]]:

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from device_manager.api import schemas
-from device_manager.api.answers import Json, read_json
+from device_manager.api.answers import Json
 from device_manager.api.context import Api, Continue, Limit, TheApi, page
 from device_manager.records import TwinRecord
 from device_manager.views import Json as View
@@ -19,6 +19,7 @@ from dmi.feed import Reader
 from dmi.readings import Value
 from dmi.reports import OutcomeStatus
 from dmi.resources import DataType, Key
+from dmi.rest_body import read_json
 from dmi.values import value_from_json
 
 __all__ = ["get_twin", "router"]

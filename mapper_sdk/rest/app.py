@@ -2,21 +2,22 @@
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import orjson
-from fastapi import Body, FastAPI, Query
+from fastapi import FastAPI, Query
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from dmi.errors import ConversionError, DmiError, NotFoundError, UnavailableError
+from dmi.errors import ConfigError, DmiError, NotFoundError, UnavailableError
 from dmi.feed import Feed, sse_stream
 from dmi.problem import MEDIA_TYPE, http_problem, to_problem
 from dmi.reports import DeviceState, Outcome
 from dmi.resources import Key
+from dmi.rest_body import read_json
 from dmi.values import value_from_json
 from mapper_sdk.events import DeviceEvent
 from mapper_sdk.hub import Batch
@@ -45,8 +46,8 @@ Change = Batch | DeviceState | Outcome | DeviceEvent
 _DEVICE = "/api/v1/devices/{namespace}/{name}"
 _PROPERTY = _DEVICE + "/properties/{prop}"
 
-Scalar = bool | int | float | str
-"""What JSON can say of a value; BYTES are base64 text."""
+_LARGEST = 1024 * 1024
+"""Most bytes of a body."""
 
 Live = Annotated[bool, Query(description="Ask the device itself, instead of the last reading.")]
 
@@ -91,12 +92,13 @@ class _Answers:
         plan = session.plan if session is not None else None
         return _json(device_view(state, plan, self._mapper.clock.time()))
 
-    async def write(
-        self, namespace: str, name: str, prop: str, value: Annotated[Scalar, Body(embed=True)]
-    ) -> Response:
+    async def write(self, request: Request, namespace: str, name: str, prop: str) -> Response:
         """Write a property and read it back; the desired value of the manager stays as it is."""
         session = self._session(namespace, name)
         point = session.point(prop)
+        value = (await read_json(request, _LARGEST)).get("value")
+        if value is None:
+            raise ConfigError('the body must be {"value": …}')
         await session.write(prop, value_from_json(value, point.type))
         return _json(property_view(point, self._mapper.clock.time()))
 
@@ -120,14 +122,11 @@ class _Answers:
         """What can be called: methods declared in the Device, and the device's own."""
         return _json({"items": method_views(self._session(namespace, name))})
 
-    async def call(
-        self,
-        namespace: str,
-        name: str,
-        method: str,
-        arguments: Annotated[dict[str, Any], Body(embed=True)],
-    ) -> Response:
+    async def call(self, request: Request, namespace: str, name: str, method: str) -> Response:
         """Call a method and wait for its results."""
+        arguments = (await read_json(request, _LARGEST)).get("arguments")
+        if not isinstance(arguments, dict):
+            raise ConfigError('the body must be {"arguments": {…}}')
         results = await call_method(self._session(namespace, name), method, arguments)
         return _json({"results": results})
 
@@ -195,14 +194,31 @@ def make_app(mapper: Mapper, feed: Feed[Change]) -> FastAPI:
         ("/metrics", answers.metrics),
     ):
         app.add_api_route(path, handler, **get)  # type: ignore[arg-type]  # one dict for all
-    app.add_api_route(_PROPERTY, answers.write, methods=["PUT"], response_class=Response)
     app.add_api_route(
-        _DEVICE + "/methods/{method}", answers.call, methods=["POST"], response_class=Response
+        _PROPERTY,
+        answers.write,
+        methods=["PUT"],
+        response_class=Response,
+        openapi_extra=_body("value", {}),
+    )
+    app.add_api_route(
+        _DEVICE + "/methods/{method}",
+        answers.call,
+        methods=["POST"],
+        response_class=Response,
+        openapi_extra=_body("arguments", {"type": "object"}),
     )
     app.add_exception_handler(DmiError, _on_dmi_error)
     app.add_exception_handler(RequestValidationError, _on_wrong_request)
     app.add_exception_handler(HTTPException, _on_http_error)
+    app.add_exception_handler(ClientDisconnect, _on_gone)
     return app
+
+
+def _body(field: str, schema: Json) -> Json:
+    """Document a body; the handlers read it themselves, whatever its Content-Type."""
+    whole = {"type": "object", "required": [field], "properties": {field: schema}}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": whole}}}}
 
 
 def _documented(schema: Json) -> Json:
@@ -266,7 +282,12 @@ async def _on_dmi_error(_request: Request, error: Exception) -> Response:
 async def _on_wrong_request(request: Request, error: Exception) -> Response:
     faults = error.errors() if isinstance(error, RequestValidationError) else []
     text = "; ".join(f"{'.'.join(map(str, fault['loc']))}: {fault['msg']}" for fault in faults)
-    return await _on_dmi_error(request, ConversionError(text or "the request is not understood"))
+    return await _on_dmi_error(request, ConfigError(text or "the request is not understood"))
+
+
+async def _on_gone(_request: Request, _error: Exception) -> Response:
+    """Nobody reads this answer any more."""
+    return Response(status_code=400)
 
 
 async def _on_http_error(_request: Request, error: Exception) -> Response:

@@ -109,8 +109,10 @@ async def test_a_write_is_checked_written_and_read_back(api, plant):
         ("r", {"value": 1}, 403, "access_denied"),
         ("t", {"value": 31}, 422, "out_of_range"),
         ("t", {"value": "warm"}, 422, "conversion"),
-        ("t", {"value": None}, 422, "conversion"),
-        ("t", {"worth": 1}, 422, "conversion"),
+        ("t", {"value": None}, 422, "config"),
+        ("t", {"worth": 1}, 422, "config"),
+        ("t", [1], 400, "malformed"),
+        ("t", {"value": "x" * 1024 * 1024}, 413, "too_large"),
         ("x", {"value": 1}, 404, "not_found"),
     ],
 )
@@ -122,12 +124,24 @@ async def test_a_wrong_write_is_a_problem(api, plant, prop, body, status, reason
     assert plant.station().writes == []
 
 
-async def test_a_write_must_say_that_it_is_json(api, plant):
-    # A web page may send text/plain to anywhere without asking first.
-    answer = await api.put(
-        f"{DEVICE}/properties/t", content=b'{"value": 5}', headers={"content-type": "text/plain"}
-    )
-    assert answer.status_code == 422
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", ""])
+async def test_a_body_needs_not_say_that_it_is_json(api, plant, kind):
+    body, headers = b'{"value": 5}', {"content-type": kind} if kind else {}
+    answer = await api.put(f"{DEVICE}/properties/t", content=body, headers=headers)
+    assert (answer.status_code, answer.json()["value"]) == (200, 5)
+    body = b'{"arguments": {"t": 6}}'
+    answer = await api.post(f"{DEVICE}/methods/set", content=body, headers=headers)
+    assert answer.json()["results"]["t"]["value"] == 6
+
+
+async def test_a_body_that_is_no_json_is_malformed(api, plant):
+    answer = await api.put(f"{DEVICE}/properties/t", content=b"value=5")
+    assert (answer.status_code, answer.json()["reason"]) == (400, "malformed")
+    answer = await api.post(f"{DEVICE}/methods/set", json={"arguments": [1]})
+    assert (answer.status_code, answer.json()["reason"]) == (422, "config")
+    answer = await api.get(f"{DEVICE}/properties/t/history")
+    assert (answer.status_code, answer.json()["reason"]) == (422, "config")
+    assert "start" in answer.json()["detail"]
     assert plant.station().writes == []
 
 
@@ -277,6 +291,12 @@ async def test_every_route_is_documented(api):
     assert set(paths[prop]) == {"get", "put"}
     assert "live" in [parameter["name"] for parameter in paths[prop]["get"]["parameters"]]
     assert {"/api/v1/devices", "/api/v1/changes", "/healthz", "/metrics"} <= set(paths)
+    for path, method, field in (
+        (prop, "put", "value"),
+        (prop.partition("/properties")[0] + "/methods/{method}", "post", "arguments"),
+    ):
+        body = paths[path][method]["requestBody"]["content"]["application/json"]["schema"]
+        assert body["required"] == [field]
 
 
 async def test_a_foreign_host_name_is_refused_on_loopback(api):
