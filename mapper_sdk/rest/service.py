@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import socket
 from collections.abc import Iterator
 
@@ -15,6 +16,8 @@ from mapper_sdk.mapper import Mapper
 from mapper_sdk.rest.app import Change, make_app
 
 __all__ = ["RestService"]
+
+log = logging.getLogger(__name__)
 
 _FEED_SIZE = 1024
 _CONNECTIONS = 256
@@ -66,6 +69,7 @@ class RestService:
 
     async def run(self) -> None:
         """Answer until cancelled."""
+        log.info("serving REST on %s", self.url)
         async with asyncio.TaskGroup() as group:
             serving = group.create_task(self._server.serve([self._socket]), name="http")
             try:

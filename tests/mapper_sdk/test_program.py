@@ -66,6 +66,7 @@ async def test_a_mapper_says_ready_serves_and_ends_with_0(tmp_path):
             _, log = await process.communicate()
             assert process.returncode == 0
             lines = [json.loads(line) for line in log.splitlines()]
+            assert f"serving REST on {ready['rest']}" in [line["message"] for line in lines]
             assert lines[-1]["message"] == "stopped"
             assert set(lines[-1]) == {"time", "level", "logger", "message"}
 
