@@ -202,7 +202,12 @@ def _kind(mode: int) -> str:
 
 
 def is_served(path: Path) -> bool:
-    """Whether somebody accepts connections there; a full backlog counts as yes."""
+    """Whether somebody accepts connections there; a full backlog counts as yes.
+
+    Nobody does at a path that is too long for a socket.
+    """
+    if len(os.fsencode(path)) > MAX_PATH_BYTES:
+        return False
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)
         problem = probe.connect_ex(str(path))

@@ -52,7 +52,9 @@ class Orphans:
                 continue
 
     async def _look(self, *, everyone: bool) -> None:
-        for record in list(self._node.mappers.values()):
+        for name in list(self._node.mappers):
+            # As it is now: it may have registered again while the one before was written down.
+            record = self._node.mappers[name]
             if everyone or self._leases.has_served(record.protocol):
                 alive = self._lives(record)
                 if record.alive != alive:

@@ -16,6 +16,7 @@ from dmi.proto.v1beta1 import api_pb2 as pb
 from dmi.readings import Reading
 from dmi.reports import DeviceState, Registration
 from dmi.resources import DataType, Key
+from dmi.unix_socket import MAX_PATH_BYTES
 from dmi.values import format_value, parse_value
 
 __all__ = [
@@ -222,4 +223,9 @@ def _require_complete(registration: Registration) -> None:
     if not registration.address.startswith("/"):
         raise ConfigError(
             f"mapper.address {registration.address!r} must be an absolute path without a scheme"
+        )
+    if len(os.fsencode(registration.address)) > MAX_PATH_BYTES or "\0" in registration.address:
+        raise ConfigError(
+            f"mapper.address cannot be a Unix socket: at most {MAX_PATH_BYTES} bytes, none of"
+            " them zero"
         )

@@ -1,10 +1,11 @@
 import asyncio
 import time
+from dataclasses import replace
 
 import grpc
 import pytest
 
-from device_manager.records import StateRecord
+from device_manager.records import MapperRecord, StateRecord
 from dmi.proto.v1 import api_pb2 as v1
 from dmi.proto.v1beta1 import api_pb2 as pb
 from dmi.readings import Quality
@@ -80,6 +81,7 @@ async def test_without_data_everything_comes_by_calls(plant):
         ({"address": b""}, "address"),
         ({"address": b"relative.sock"}, "absolute"),
         ({"address": b"\xff"}, "UTF-8"),
+        ({"address": b"/" + b"a" * 107}, "107"),
     ],
 )
 async def test_a_registration_that_cannot_be_is_refused(plant, parts, told):
@@ -311,6 +313,33 @@ async def test_devices_of_a_mapper_whose_socket_is_gone_are_unknown(plant):
         assert not plant.mappers["go/0"].alive
         await manager(line).ReportDeviceStatus(twins("7"))
         assert plant.mappers["go/0"].alive, "whoever reports lives"
+
+
+async def test_an_address_of_the_past_that_cannot_be_one_stops_nothing(plant):
+    record = MapperRecord("go", "modbus", "0", "1", "v1beta1", address="/" + "a" * 200)
+    await plant.put_mapper(replace(record, alive=True))
+    async with serving(plant, lease=0.1) as (_, line, _):
+        await until(lambda: not plant.mappers["go/0"].alive)
+        await manager(line).ReportDeviceStatus(twins("7"))
+
+
+async def test_who_registers_while_others_are_noted_to_be_gone_keeps_its_address(
+    plant, monkeypatch
+):
+    for name in ("a", "b"):
+        record = MapperRecord(name, "other", "0", "1", "v1beta1", address=f"/nowhere/{name}")
+        await plant.put_mapper(replace(record, alive=True))
+    real = plant.put_mapper
+
+    async def put(record):
+        await real(record)
+        if record.name == "a":
+            await real(replace(plant.mappers["b/0"], address="/nowhere/else"))
+
+    monkeypatch.setattr(plant, "put_mapper", put)
+    async with serving(plant, lease=0.1):
+        await until(lambda: not plant.mappers["b/0"].alive)
+    assert plant.mappers["b/0"].address == "/nowhere/else"
 
 
 @pytest.mark.parametrize("authority", ["localhost", "%2Frun%2Fdmi.sock", "/run/dmi.sock"])
