@@ -262,6 +262,9 @@ class Governor:
 
     def _take_state(self) -> StateCall:
         device = next(iter(self._states))
+        # What EdgeCore holds is not known until it has answered: should the state turn back
+        # meanwhile, it must be told again.
+        self._states_sent.pop(device, None)
         return StateCall(device, self._states.pop(device))
 
     def _take_twins(self) -> TwinCall:
@@ -272,6 +275,9 @@ class Governor:
         names = list(twins)
         if len(names) > _MOST_TWINS:
             self._twins[device] = {name: twins[name] for name in names[_MOST_TWINS:]}
+        sent = self._sent.get(device, {})
+        for name in names[:_MOST_TWINS]:
+            sent.pop(name, None)
         return TwinCall(device, tuple(twins[name] for name in names[:_MOST_TWINS]))
 
     def _finish(self, call: TwinCall | StateCall | None) -> None:

@@ -414,3 +414,36 @@ async def test_shares_the_bucket_with_another_busy_mapper(fake_clock):
     assert sum(got) > 700
     assert min(got) > 200
     assert sum(plant.refused for plant in plants) < 0.1 * sum(got)
+
+
+# --------------------------------------------- what changes while it is told ----
+
+
+async def test_a_state_that_turns_back_while_it_is_told_is_told_again(governor):
+    governor.offer_state(KILN, "online")
+    governor.accepted(await governor.next())
+    governor.offer_state(KILN, "offline")
+    call = await governor.next()
+    governor.offer_state(KILN, "online")
+    governor.accepted(call)
+    assert await governor.next() == StateCall(KILN, "online")
+
+
+async def test_a_value_that_turns_back_while_it_is_told_is_told_again(governor):
+    offer(governor, KILN, "a", "1")
+    governor.accepted(await governor.next())
+    offer(governor, KILN, "a", "2")
+    call = await governor.next()
+    offer(governor, KILN, "a", "1")
+    governor.accepted(call)
+    assert values(await governor.next()) == {"a": "1"}
+
+
+async def test_a_value_that_turns_back_while_its_call_fails_is_the_one_that_is_told(governor):
+    offer(governor, KILN, "a", "1")
+    governor.accepted(await governor.next())
+    offer(governor, KILN, "a", "2")
+    call = await governor.next()
+    offer(governor, KILN, "a", "1")
+    governor.failed(call)
+    assert values(await governor.next()) == {"a": "1"}
