@@ -129,7 +129,7 @@ class Survey:
         if found is None:
             return
         line = document.line(root)
-        own = _own_faults(found)
+        own = _independent(_own_faults(found), faults)
         manifest = Manifest(
             found,
             document.file,
@@ -320,6 +320,12 @@ def _own_faults(found: Object) -> list[Fault]:
     if isinstance(found, Device):
         return check_alone(found)
     return check_model(found) if isinstance(found, DeviceModel) else []
+
+
+def _independent(own: Iterable[Fault], faults: Iterable[Fault]) -> list[Fault]:
+    """Leave out what may only follow from a property's mistakes: without its type, its bounds."""
+    doubtful = {fault.path[:3] for fault in faults if fault.path[:2] == ("spec", "properties")}
+    return [fault for fault in own if fault.path[:3] not in doubtful or fault.path[-1] == "name"]
 
 
 _OLD_WORDS: Final = {"properties": "propertyVisitors", "name": "propertyName"}

@@ -390,6 +390,26 @@ def test_a_mended_object_knows_its_doubtful_properties():
     assert mended.doubtful == {"glow"}
 
 
+def test_a_wrong_type_is_one_mistake_and_does_not_spoil_the_bounds():
+    text = """
+apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: kiln}
+spec:
+  protocol: virtual
+  properties:
+  - {name: heat, type: DUOBLE, minimum: "1", maximum: "9"}
+  - {name: fan, type: INT, minimum: "9", maximum: "1"}
+  - {name: fan, type: IMT, minimum: "1"}
+"""
+    assert [mistake.path for mistake in survey_text(text, "kiln.yaml").mistakes] == [
+        "spec.properties[0].type",
+        "spec.properties[1].minimum",
+        "spec.properties[2].type",
+        "spec.properties[2].name",
+    ]
+
+
 def test_nothing_is_mended_where_nothing_sensible_is_left():
     survey = survey_text("apiVersion: devices.kubeedge.io/v1beta1\nkind: Device\nspec: 7\n", "x")
     assert not survey.manifests
