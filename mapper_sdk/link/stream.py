@@ -82,10 +82,18 @@ async def open_stream(
 
 @contextmanager
 def one_error() -> Iterator[None]:
-    """Let a group of `DmiError` leave the block as the first of them; a bug stays a group."""
+    """Let a group of `DmiError` leave the block as the first of them; a bug stays a group.
+
+    A task that is being cancelled leaves it cancelled: where a child fails at that moment,
+    the TaskGroup of Python before 3.13 raises the group and forgets the cancellation. Its
+    body must not end by itself: from then on such a TaskGroup leaves a mark of its own.
+    """
     try:
         yield
     except ExceptionGroup as group:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise asyncio.CancelledError from group
         error = _first_error(group)
         if error is None:
             raise

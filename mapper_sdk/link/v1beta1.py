@@ -215,8 +215,8 @@ class V1Beta1Link(Link):
         with one_error():
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._deliver(stub))
-                group.create_task(self._watch(met))
                 group.create_task(self._complete(stub, wanted))
+                await self._watch(met)
 
     def _look(self) -> Identity:
         """See which manager is there, and what that means for the budget."""

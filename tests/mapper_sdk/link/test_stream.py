@@ -1,3 +1,5 @@
+import asyncio
+
 import grpc
 import pytest
 
@@ -72,14 +74,40 @@ async def test_a_broken_connection_is_unavailable(served_by, method):
             await stream.send(pb.ReportBatch())
 
 
-def test_one_error_leaves_where_all_were_expected():
+async def test_one_error_leaves_where_all_were_expected():
     inner = ExceptionGroup("", [NotFoundError("first"), UnavailableError("second")])
     with pytest.raises(DmiError, match="first"), one_error():
         raise ExceptionGroup("", [inner, UnavailableError("third")])
 
 
-def test_a_bug_stays_visible_among_expected_errors():
+async def test_a_bug_stays_visible_among_expected_errors():
     group = ExceptionGroup("", [NotFoundError("x"), ExceptionGroup("", [ValueError("bug")])])
     with pytest.raises(ExceptionGroup) as raised, one_error():
         raise group
     assert raised.value is group
+
+
+async def test_a_call_that_breaks_while_it_is_cancelled_hides_no_cancellation():
+    async def break_when_cancelled():
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError as cancelled:
+            raise UnavailableError("broken at the same moment") from cancelled
+
+    async def link():
+        with one_error():
+            async with asyncio.TaskGroup() as group:
+                group.create_task(break_when_cancelled())
+                await asyncio.Event().wait()
+
+    task = asyncio.create_task(link())
+    await settle()
+    task.cancel()
+    await asyncio.wait([task])
+    assert task.cancelled()
+
+
+async def settle():
+    """Let every task run until it waits."""
+    for _ in range(5):
+        await asyncio.sleep(0)
