@@ -32,6 +32,7 @@ class Desired:
             when nothing is desired any more.
         version: Grows with each wish for this property; 0 where the link has none.
         settled: An earlier session has written it already.
+        epoch: Within which versions grow; empty where there is only one.
     """
 
     device: Key
@@ -39,6 +40,7 @@ class Desired:
     value: Value | None
     version: int = 0
     settled: bool = False
+    epoch: str = ""
 
 
 @dataclass(frozen=True, slots=True)

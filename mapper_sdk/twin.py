@@ -195,6 +195,12 @@ class Wishes:
 
 def replaces(new: Desired, known: Desired) -> bool:
     """Whether a wish is a newer one, and not the same again or an older one."""
+    if new.value is None and not new.version:
+        # Nothing is wished any more, so there is no wish whose version could be told.
+        return known.value is not None
+    if new.epoch != known.epoch:
+        # A manager that has lost its store counts from the beginning.
+        return True
     if new.version or known.version:
         return new.version > known.version
     # v1beta1 has no versions: EdgeCore repeats the same text whenever the device changes.

@@ -129,10 +129,10 @@ class V1Link(Link):
                 self._patience.worked("linked to the manager at %s", self._socket)
                 seconds = welcome.lease_ms / 1000
                 async with asyncio.TaskGroup() as group:
-                    group.create_task(self._beat(lease, watch.devices, seconds / 3))
                     group.create_task(self._listen(lease, seconds))
-                    group.create_task(watch.follow(manager, welcome.session))
+                    group.create_task(watch.follow(manager, welcome.session, welcome.epoch))
                     group.create_task(self._report(manager, welcome.session))
+                    await self._beat(lease, watch.devices, seconds / 3)
 
     async def _register(self, lease: Lease) -> pb.Welcome:
         try:

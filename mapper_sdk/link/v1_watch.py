@@ -1,6 +1,7 @@
 """Following what a v1 manager wants served: a list, then changes, resumed where it broke off."""
 
 import logging
+from dataclasses import replace
 from typing import Final
 
 import grpc
@@ -35,14 +36,20 @@ class Watch:
         self.devices: set[Key] = set()
         self._served = served
         self._listed: tuple[set[Key], set[Key]] | None = None
+        self._epoch = ""
 
-    async def follow(self, channel: grpc.aio.Channel, session: str) -> None:
+    async def follow(self, channel: grpc.aio.Channel, session: str, epoch: str) -> None:
         """Watch until the call ends.
+
+        Args:
+            channel: To the manager.
+            session: As its welcome names it.
+            epoch: Of the store that it has now, as the welcome names it.
 
         Raises:
             DmiError: It has ended; the class says why.
         """
-        self._listed = None
+        self._listed, self._epoch = None, epoch
         request = pb.WatchRequest(session=session, resume_version=self.version, epoch=self.epoch)
         call = rpc.DeviceManagementStub(channel).Watch(request)
         try:
@@ -76,7 +83,8 @@ class Watch:
             self.devices.add(key_from_v1(event.device_put.key))
             self._served.put_device(device_from_v1(event.device_put))
         elif kind == "desired_put":
-            self._served.put_desired(desired_from_v1(event.desired_put))
+            desired = desired_from_v1(event.desired_put)
+            self._served.put_desired(replace(desired, epoch=self._epoch))
         elif kind == "device_gone":
             key = key_from_v1(event.device_gone)
             self.devices.discard(key)

@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -293,3 +294,29 @@ async def test_a_device_too_busy_for_a_write_stays_online_and_is_asked_again(pla
         assert len(station.writes) == 3
         assert plant.outcomes()[-1] == ("t", 1, "CONFIRMED")
         assert [state.state for state in plant.link.states] == ["online"]
+
+
+async def test_a_wish_taken_back_while_the_device_is_away_is_not_written(plant, make):
+    station = plant.station()
+    station.reachable = False
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        await plant.put(make.wish("t", 7.0, 3))
+        await plant.put(make.wish("t", None, 0))  # As the v1 manager withdraws.
+        station.reachable = True
+        await plant.clock.advance(2.1)
+        assert plant.state().state == "online"
+        assert station.writes == []
+        await plant.put(make.wish("t", 7.0, 4))
+        assert station.writes == [(1, 7.0)]
+
+
+async def test_versions_of_another_epoch_begin_again(plant, make):
+    station = plant.station()
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        await plant.put(make.wish("t", 7.0, 40))
+        await plant.put(replace(make.wish("t", 5.0, 2), epoch="other"))
+        await plant.put(replace(make.wish("t", 5.0, 2), epoch="other"))
+        assert station.writes == [(1, 7.0), (1, 5.0)]
+        assert plant.outcomes()[-1] == ("t", 2, "CONFIRMED")

@@ -246,6 +246,19 @@ async def test_resumes_from_where_it_was_in_step(script, link, served, plant, ru
     assert served.names == {"kiln-1", "kiln-2"}
 
 
+async def test_wishes_tell_the_epoch_of_their_versions(
+    script, link, running, served, plant, eventually
+):
+    wish = pb.DesiredPut(
+        device=key_to_v1(Key("plant", "kiln-1")), property="temperature", version=2
+    )
+    wish.value.double = 740.0
+    script.events = [event(0, device_put=device_to_v1(plant.device())), event(0, desired_put=wish)]
+    async with running(link, served):
+        await eventually(lambda: served.desired)
+    assert [(wish.version, wish.epoch) for wish in served.desired.values()] == [(2, "e")]
+
+
 def test_a_list_that_broke_off_removes_nothing_and_is_asked_for_again(served, plant):
     watch = Watch(served)
     served.put_device(plant.device("old"))
