@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from dmi_cli.programs import BUILT_IN, SIMULATORS
+
 __all__ = ["COMMANDS", "Command"]
 
 KINDS: Final = ("devices", "models", "mappers", "twins")
@@ -17,6 +19,8 @@ _SINGULAR: Final = {
     "twin": "twins",
 }
 _DEFAULT_SERVER: Final = "http://127.0.0.1:10350"
+_BUNDLED: Final = ", ".join(BUILT_IN)
+_SIMULATED: Final = ", ".join(SIMULATORS)
 
 
 def _nothing(_: argparse.ArgumentParser) -> None:
@@ -104,7 +108,7 @@ def _demo(parser: argparse.ArgumentParser) -> None:
         help="end after this time; without it, Ctrl-C ends it",
     )
     parser.add_argument("--json", action="store_true", help="no table; one JSON summary at the end")
-    parser.add_argument("--protocol", choices=("modbus", "opcua", "ble", "all"), default="modbus")
+    parser.add_argument("--protocol", choices=(*BUILT_IN, "all"), default="modbus")
     parser.add_argument("--keep", metavar="DIR", help="work in DIR and leave everything there")
 
 
@@ -208,8 +212,12 @@ def _discover(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _program(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("name", metavar="NAME", help="protocol, or package.module:Class")
+def _mapper(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help=f"{_BUNDLED}, or package.module:Class")
+
+
+def _simulate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help=_SIMULATED)
 
 
 def _doctor(parser: argparse.ArgumentParser) -> None:
@@ -250,9 +258,9 @@ COMMANDS: Final = (
     ),
     Command(
         "mapper",
-        "run a mapper: modbus, opcua, ble, or a driver of your own",
+        f"run a mapper: {_BUNDLED}, or a driver of your own",
         "dmi_cli.programs:mapper",
-        _program,
+        _mapper,
         epilog="examples:\n"
         "  dmi mapper modbus --help\n"
         "  dmi mapper modbus --manager-socket /etc/kubeedge/dmi.sock  # straight to EdgeCore\n"
@@ -261,9 +269,9 @@ COMMANDS: Final = (
     ),
     Command(
         "simulate",
-        "run simulated devices: modbus, opcua, ble",
+        f"run simulated devices: {_SIMULATED}",
         "dmi_cli.programs:simulate",
-        _program,
+        _simulate,
         epilog="example:\n  dmi simulate modbus --help",
         passes_after=1,
     ),

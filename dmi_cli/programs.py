@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from mapper_sdk.driver import Driver
 
-__all__ = ["BUILT_IN", "find_driver", "manager", "mapper", "simulate"]
+__all__ = ["BUILT_IN", "SIMULATORS", "find_driver", "manager", "mapper", "simulate"]
 
 BUILT_IN: Final = {
     "modbus": "mappers.modbus.driver:ModbusDriver",
@@ -21,11 +21,12 @@ BUILT_IN: Final = {
     "ble": "mappers.ble.driver:BleDriver",
 }
 """Protocols whose drivers come with the toolkit."""
-_SIMULATORS: Final = {
+SIMULATORS: Final = {
     "modbus": "mappers.modbus.simulator",
     "opcua": "mappers.opcua.simulator",
     "ble": "mappers.ble.simulator",
 }
+"""Protocols of which devices can be simulated."""
 _EXTRAS: Final = {"bumble": "ble-hci"}
 """Libraries whose extra is not called like the protocol."""
 
@@ -56,9 +57,9 @@ def simulate(options: argparse.Namespace) -> int:
     Raises:
         NotFoundError: There is no simulator of that name.
     """
-    name = _SIMULATORS.get(options.name)
+    name = SIMULATORS.get(options.name)
     if name is None:
-        known = ", ".join(_SIMULATORS)
+        known = ", ".join(SIMULATORS)
         raise NotFoundError(f"there is no simulator {options.name!r}; there is: {known}")
     code: int = _import(name, options.name).main(options.rest)
     return code
@@ -105,6 +106,6 @@ def _import(module: str, name: str) -> "ModuleType":
             raise NotFoundError(f"there is no Python module {missing}") from error
         library = missing.split(".")[0]
         extra = _EXTRAS.get(library, name)
-        ours = name in BUILT_IN or name in _SIMULATORS
+        ours = name in BUILT_IN or name in SIMULATORS
         cure = f"pip install 'dmi-toolkit[{extra}]'" if ours else "install it first"
         raise ConfigError(f"{name} needs the library {library}: {cure}") from error

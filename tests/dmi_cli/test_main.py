@@ -18,6 +18,7 @@ from dmi.errors import (
 )
 from dmi_cli.commands import COMMANDS
 from dmi_cli.exits import Exit, exit_of
+from dmi_cli.programs import BUILT_IN, SIMULATORS
 
 HEAVY = ("grpc", "fastapi", "starlette", "pydantic", "httpx", "rich", "yaml", "asyncio")
 
@@ -38,6 +39,17 @@ def test_help_loads_nothing_heavy(words):
     result = run_process("-c", code, *words)
     assert result.stdout.splitlines()[-1] == "[]"
     assert "usage: dmi" in result.stdout
+
+
+def test_help_names_every_bundled_protocol(dmi):
+    for verb, bundled in (("mapper", BUILT_IN), ("simulate", SIMULATORS)):
+        listed = ", ".join(bundled)
+        (line,) = (one for one in dmi("--help").out.splitlines() if one.split()[:1] == [verb])
+        assert listed in line
+        description, _, arguments = dmi(verb, "--help").out.partition("positional arguments:")
+        assert listed in description
+        assert listed in arguments.partition("options:")[0]
+    assert f"{{{','.join(BUILT_IN)},all}}" in dmi("demo", "--help").out
 
 
 def test_help_names_every_verb_and_exit_code(dmi):
