@@ -8,7 +8,7 @@ from dmi.clock import Clock
 from dmi.errors import ConfigError
 from dmi.reports import Registration
 from mapper_sdk.config import MapperConfig
-from mapper_sdk.driver import Calling, Discovering, Subscribing, Upgrading
+from mapper_sdk.driver import Alarming, Calling, Discovering, Subscribing, Upgrading
 from mapper_sdk.link.auto import AutoLink
 from mapper_sdk.link.base import Link
 from mapper_sdk.link.v1 import V1Link
@@ -21,7 +21,10 @@ _ABILITIES: Final = (
     (Calling, "call"),
     (Discovering, "discover"),
     (Upgrading, "upgrade"),
+    (Alarming, "events"),
 )
+"""What is told to a manager. `Remembering` is not: v1 has no word for it, as only a mapper's own
+REST API serves what a device keeps of the past."""
 
 
 def make_link(

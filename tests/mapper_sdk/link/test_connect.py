@@ -6,9 +6,11 @@ from pydantic import BaseModel
 
 from device_manager.dmi_service.server import serve
 from device_manager.node import Node
+from dmi.convert.v1 import registration_to_v1
 from dmi.errors import ConfigError
+from dmi.proto.v1 import api_pb2 as pb
 from mapper_sdk.config import MapperConfig
-from mapper_sdk.driver import Driver, Subscribing
+from mapper_sdk.driver import Alarming, Driver, Subscribing
 from mapper_sdk.link.auto import AutoLink
 from mapper_sdk.link.connect import make_link, registration_of
 from mapper_sdk.link.files import FilesLink
@@ -157,3 +159,12 @@ def test_the_charset_is_the_operators_choice(config, plant, choice, dropped, esc
     link = make_link(changed(config, link="v1beta1", charset=choice), ThermoDriver)
     link.report([plant.reading("21 C", name="label")])
     assert (link.dropped, link.governor.escaped) == (dropped, escaped)
+
+
+def test_a_driver_that_tells_of_events_says_so(config):
+    class AlarmDriver(ThermoDriver, Alarming):
+        async def listen(self, tell): ...
+
+    said = registration_of(AlarmDriver, config)
+    assert said.abilities == ("read", "write", "subscribe", "events")
+    assert registration_to_v1(said).abilities[-1] == pb.Ability.EVENTS
