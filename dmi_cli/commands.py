@@ -19,6 +19,16 @@ _SINGULAR: Final = {
     "twin": "twins",
 }
 _DEFAULT_SERVER: Final = "http://127.0.0.1:10350"
+_CHANGES: Final = (
+    "twin",
+    "desired",
+    "state",
+    "device",
+    "model",
+    "mapper",
+    "upstream",
+    "proposal",
+)
 _BUNDLED: Final = ", ".join(BUILT_IN)
 _SIMULATED: Final = ", ".join(SIMULATORS)
 
@@ -149,7 +159,7 @@ def _watch(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--kind",
         action="append",
-        choices=("twin", "desired", "state", "device", "model", "mapper", "upstream"),
+        choices=_CHANGES,
         help="only these changes; may be repeated",
     )
     parser.add_argument("--since", metavar="ID", help="begin after this event")

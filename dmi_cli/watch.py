@@ -27,7 +27,7 @@ class Change:
 
     Attributes:
         id: To resume after it; empty when it has none.
-        event: twin, desired, state, device, model, mapper, or gap.
+        event: twin, desired, state, device, model, mapper, upstream, proposal, or gap.
         data: Its JSON.
     """
 
@@ -181,6 +181,8 @@ def _detail(event: str, data: Json) -> str:
         return f"{data.get('instance', '')} {'is there' if data.get('alive') else 'is gone'}"
     if event == "upstream":
         return "; ".join(data.get("errors") or []) or "has no mistakes any more"
+    if event == "proposal":
+        return f"{(data.get('object') or {}).get('kind', '')} found by {data.get('mapper', '')}"
     if event in {"device", "model"}:
         problem = data.get("problem")
         return "deleted" if data.get("deleted") else f"applied{f': {problem}' if problem else ''}"

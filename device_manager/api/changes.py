@@ -15,9 +15,17 @@ from dmi.feed import Encode, sse_stream
 
 __all__ = ["TYPES", "router"]
 
-TYPES: Final = frozenset(
-    {"twin", "desired", "state", "device", "model", "mapper", "upstream", "proposal"}
+TYPES: Final = (
+    "twin",
+    "desired",
+    "state",
+    "device",
+    "model",
+    "mapper",
+    "upstream",
+    "proposal",
 )
+"""What an event can be named, beside `gap`."""
 
 _HEADERS: Final[Mapping[str, str]] = MappingProxyType(
     # Proxies must hand over each event at once.
@@ -41,7 +49,7 @@ async def watch_changes(
     `types` is a list with commas.
     """
     wanted = frozenset(filter(None, types.split(",")))
-    if unknown := wanted - TYPES:
+    if unknown := wanted.difference(TYPES):
         known = ", ".join(sorted(TYPES))
         raise ConfigError(f"types: {', '.join(sorted(unknown))} unknown; there are {known}")
     stream = sse_stream(api.node.feed, last_event_id, _encoder(namespace, device, wanted))

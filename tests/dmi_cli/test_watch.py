@@ -2,6 +2,7 @@ import json
 
 import pytest
 
+from device_manager.api.changes import TYPES
 from dmi.errors import UnavailableError
 from dmi_cli.exits import Exit
 from dmi_cli.watch import Change, parse_events
@@ -28,6 +29,18 @@ STATE = {
 }
 
 
+PROPOSAL = {
+    "namespace": "default",
+    "name": "oven",
+    "object": {"kind": "Device"},
+    "mapper": "kiln-mapper/0",
+}
+
+
+def test_every_type_of_the_api_can_be_asked_for(dmi):
+    assert "{" + ",".join(TYPES) + "}" in "".join(dmi("watch", "--help").out.split())
+
+
 def test_lines_for_people(dmi, manager):
     bad = {**TWIN, "reported": {"value": None, "quality": "bad", "reason": "deadline"}}
     device = {"namespace": "ns", "name": "kiln", "deleted": True}
@@ -45,10 +58,11 @@ def test_lines_for_people(dmi, manager):
             frame(9, "model", {"namespace": "ns", "name": "m", "deleted": False}),
             frame(10, "upstream", {"origin": "file:a.yaml", "errors": ["line 3: x"]}),
             frame(11, "upstream", {"origin": "file:a.yaml", "errors": []}),
-            frame(12, "other", {}),
+            frame(12, "proposal", PROPOSAL),
+            frame(13, "other", {}),
         ]
     ]
-    result = dmi("watch", "--count", "12")
+    result = dmi("watch", "--count", "13")
     assert [line.partition(" ")[2] for line in result.out.splitlines()] == [
         "twin     default/boiler setpoint = 71.5 °C desired 80 pending",
         "twin     default/boiler setpoint = ? °C (bad: deadline)",
@@ -61,6 +75,7 @@ def test_lines_for_people(dmi, manager):
         "model    ns/m applied",
         "upstream file:a.yaml line 3: x",
         "upstream file:a.yaml has no mistakes any more",
+        "proposal default/oven Device found by kiln-mapper/0",
         "other",
     ]
     assert (result.code, result.err) == (0, "")

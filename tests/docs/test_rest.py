@@ -5,6 +5,7 @@ import re
 import pytest
 
 from device_manager.api.app import create_app
+from device_manager.api.changes import TYPES
 from dmi.errors import DmiError, error_class
 from dmi.feed import Feed
 from mapper_sdk.rest.app import make_app
@@ -39,6 +40,12 @@ def test_every_reason_has_its_status(page):
         assert str(error_class(reason).http_status) in status, reason
     # A lost session is between mapper and manager; REST never meets it.
     assert told.keys() == {kind.reason for kind in _kinds(DmiError)} - {"lost_session"}
+
+
+def test_every_type_of_change_is_there(page):
+    _, _, rest = page("docs/rest.md").text.partition("`types` is a list with commas of")
+    told = re.findall(r"`(\w+)`", rest.partition(";")[0])
+    assert tuple(told) == TYPES
 
 
 def _kinds(kind):
