@@ -1,7 +1,7 @@
 """Batches of a v1 report stream: handles resolved, and what cannot be taken set aside."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import isfinite
 from typing import TypeVar
 
@@ -85,7 +85,8 @@ def read_batch(message: pb.ReportBatch, bindings: Bindings, now: float) -> Batch
         raise OverloadedError(f"{number} readings in one batch; at most {MOST_READINGS} are taken")
     batch = Batch(message.sequence, dropped=dict(message.dropped))
     _read_readings(batch, message, bindings, now)
-    batch.states = list(_said(batch, bindings, message.states, state_from_v1))
+    states = _said(batch, bindings, message.states, state_from_v1)
+    batch.states = [one if _can_be(one.since, now) else replace(one, since=now) for one in states]
     batch.outcomes = list(_said(batch, bindings, message.outcomes, outcome_from_v1))
     return batch
 
@@ -120,7 +121,7 @@ def _read_odd(batch: Batch, bindings: Bindings, handle: int, reading: Reading, n
         if bindings.tell(handle):
             batch.refused.append(handle)
         return
-    if not 0.0 < reading.time <= now + _AHEAD_S:
+    if not _can_be(reading.time, now):
         reading.time = now
     if reading.value is not None:
         try:
@@ -131,6 +132,10 @@ def _read_odd(batch: Batch, bindings: Bindings, handle: int, reading: Reading, n
     elif reading.quality is not Quality.BAD:
         reading.quality = Quality.BAD
     batch.readings.append(TwinReading(bound.device, bound.property, reading))
+
+
+def _can_be(moment: float, now: float) -> bool:
+    return 0.0 < moment <= now + _AHEAD_S
 
 
 def _said(

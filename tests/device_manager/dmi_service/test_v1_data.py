@@ -169,6 +169,17 @@ async def test_states_and_outcomes(plant):
     assert plant.twin(PUMP, "speed").desired.status is OutcomeStatus.CONFIRMED
 
 
+@pytest.mark.parametrize("moment", [0, -1, 2**63 - 1])
+async def test_a_state_since_a_time_that_cannot_be_is_since_now(plant, moment):
+    async with serving(plant) as (_, line, _):
+        stream, _ = await (await mapper(line)).report()
+        online = pb.DeviceState(device=key("pump"), state="online", since_us=moment)
+        await send(stream, 1, states=[online])
+    state = plant.state(PUMP)
+    assert abs(state.since - time.time()) < 5
+    assert abs(state.last_online - time.time()) < 5
+
+
 async def test_handles_that_stand_for_nothing_are_refused_once_each(plant):
     async with serving(plant) as (server, line, _):
         stream, _ = await (await mapper(line)).report()
