@@ -49,6 +49,8 @@ _ENDLESS: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
 _SCALAR_TAGS: Final = frozenset(
     f"tag:yaml.org,2002:{name}" for name in ("int", "float", "bool", "null")
 )
+_MOST_DIGITS: Final = 1000
+"""Of a whole number in JSON; Python itself refuses to read more than a few thousand."""
 _PARSER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -173,8 +175,17 @@ class _Builder:
         def constant(word: str) -> Plain:
             raise _Unreadable(0, f"{word} is not JSON")
 
+        def whole(word: str) -> int:
+            digits = word.removeprefix("-")
+            if len(digits) > _MOST_DIGITS:
+                problem = f"a whole number of {len(digits)} digits is too big for JSON"
+                raise _Unreadable(0, problem)
+            return int(word)
+
         try:
-            self._document.data = json.loads(text, object_pairs_hook=pairs, parse_constant=constant)
+            self._document.data = json.loads(
+                text, object_pairs_hook=pairs, parse_constant=constant, parse_int=whole
+            )
         except json.JSONDecodeError as error:
             problem = f"neither YAML nor JSON: {error.msg}"
             raise _Unreadable(self._offset + error.lineno, problem) from None

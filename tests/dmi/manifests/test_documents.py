@@ -130,6 +130,7 @@ def test_an_alias_bomb_is_refused_before_it_explodes():
         ("{a: 1", "neither YAML nor JSON"),
         ('{"a":\t1, "a": 2}', "given twice"),
         ('{"a": "\\ud83d\\ude00", "b": NaN}', "NaN is not JSON"),
+        ('{"a": "\\ud83d\\ude00", "b": -' + "1" * 5000 + "}", "5000 digits is too big for JSON"),
     ],
 )
 def test_what_is_dangerous_or_ambiguous_is_refused(text, words):
