@@ -156,6 +156,9 @@ class Wire(TransactionManager):
         except asyncio.CancelledError:
             self.close()
             raise
+        if not self.is_active():
+            # Perhaps it has as many as it can serve. To connect again at once would not help.
+            raise UnavailableError(f"{self.link.endpoint}: the connection was closed at once")
 
     async def ask(self, request: ModbusPDU, link: ModbusLink) -> ModbusPDU:
         """Send a request and give its answer, which may be an exception response.

@@ -181,3 +181,27 @@ async def test_a_cancelled_connect_holds_nothing():
                 await slow.connect()
         with pytest.raises(UnavailableError, match="not connected"):
             await slow.read([at(0)])
+
+
+async def test_a_device_that_closes_each_connection_at_once_is_not_connected_to_again_and_again():
+    connections = 0
+
+    async def refuse(reader, writer):
+        nonlocal connections
+        connections += 1
+        writer.close()
+
+    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        driver = ModbusDriver(
+            ModbusLink.model_validate(
+                {"host": "127.0.0.1", "port": port, "pauseAfterConnect": 0.05}
+            )
+        )
+        driver.bus = Bus()
+        with pytest.raises(UnavailableError, match="closed"):
+            async with asyncio.timeout(2):
+                await driver.connect()
+        await driver.close()
+    assert connections == 1
