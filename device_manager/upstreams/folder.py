@@ -110,7 +110,7 @@ def _stamp(path: Path) -> _Stamp | None:
 
 def _read(path: Path, stamp: _Stamp | None) -> _File:
     manifests, mistakes = read_manifests(path)
-    errors = [str(mistake) for mistake in mistakes]
+    errors = [_readable(str(mistake)) for mistake in mistakes]
     found = (manifest.object for manifest in manifests)
     objects: dict[Item, Object] = {
         (item.kind, item.key): item for item in found if isinstance(item, Object)
@@ -119,4 +119,9 @@ def _read(path: Path, stamp: _Stamp | None) -> _File:
 
 
 def _origin(path: Path) -> str:
-    return f"{PREFIX}{path}"
+    return f"{PREFIX}{_readable(str(path))}"
+
+
+def _readable(text: str) -> str:
+    """File names may be any bytes; what is not UTF-8 in one can be neither kept nor sent."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")

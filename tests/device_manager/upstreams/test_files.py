@@ -3,6 +3,7 @@ import os
 import shutil
 from contextlib import asynccontextmanager
 
+import orjson
 import pytest
 import yaml
 
@@ -47,6 +48,18 @@ async def test_files_are_added_edited_and_deleted(node, folder, upstream):
     (folder / "pump.yaml").unlink()
     await upstream.sync()
     assert (set(node.devices), set(node.models)) == (set(), {MODEL})
+
+
+async def test_a_file_name_that_is_not_unicode_is_shown_and_harms_nothing(node, folder, upstream):
+    odd = os.fsdecode(b"\xfc")
+    write(folder / f"{odd}-pump.yaml", device())
+    (folder / f"{odd}-wrong.yaml").write_text("kind: [")
+    write(folder / "zz.yaml", device("other"))
+    await upstream.sync()
+    assert set(node.devices) == {PUMP, OTHER}
+    assert node.origin("Device", PUMP) == f"file:{folder}/\\xfc-pump.yaml"
+    told = orjson.dumps(dict(node.upstream_errors)).decode()
+    assert "xfc-wrong.yaml: document 1" in told
 
 
 async def test_an_untouched_folder_changes_nothing(node, folder, upstream):
