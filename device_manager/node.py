@@ -166,7 +166,8 @@ class Node:
         """
         async with self._lock:
             if self._desired.find(kind, key) is None:
-                raise NotFoundError(f"there is no {kind} {key}")
+                word = "model" if kind == "DeviceModel" else "device"
+                raise NotFoundError(f"there is no {word} {key}")
             self._desired.check_owner(kind, key, origin, ())
             if kind == "DeviceModel":
                 await self._change(origin, {key: None}, {})

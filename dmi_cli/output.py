@@ -9,6 +9,7 @@ from typing import Any, Final
 
 __all__ = [
     "age_text",
+    "counted",
     "is_terminal",
     "print_document",
     "print_fields",
@@ -137,3 +138,8 @@ def age_text(moment: str | None, now: Callable[[], datetime] | None = None) -> s
         if seconds >= 2 * length:
             return f"{int(seconds // length)}{unit}"
     return f"{max(0, round(seconds))}s"
+
+
+def counted(number: int, thing: str) -> str:
+    """Say how many there are: 0 devices, 1 device, 2 devices."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

@@ -11,7 +11,7 @@ from dmi.manifests import Fault, Manifest, Mistake
 from dmi.manifests.checks import check_device
 from dmi.resources import Device, DeviceModel, Key
 from dmi_cli.exits import Exit
-from dmi_cli.output import print_document, print_line
+from dmi_cli.output import counted, print_document, print_line
 from dmi_cli.programs import BUILT_IN, find_driver
 from dmi_cli.settings import settings_faults
 from dmi_cli.sources import survey_sources
@@ -125,6 +125,6 @@ def _summary(
     devices = sum(manifest.kind == "Device" for manifest in manifests)
     models = sum(manifest.kind == "DeviceModel" for manifest in manifests)
     return (
-        f"{devices} devices and {models} models read,"
-        f" {len(mistakes)} mistakes, {len(warnings)} warnings"
+        f"{counted(devices, 'device')} and {counted(models, 'model')} read,"
+        f" {counted(len(mistakes), 'mistake')}, {counted(len(warnings), 'warning')}"
     )

@@ -12,7 +12,7 @@ from dmi.errors import UnavailableError
 from dmi_cli.client import Client, Json, object_path
 from dmi_cli.exits import Exit
 from dmi_cli.names import split_name
-from dmi_cli.output import print_json_line, print_line, value_text
+from dmi_cli.output import counted, print_json_line, print_line, value_text
 
 __all__ = ["Change", "changes", "parse_events", "watch"]
 
@@ -166,8 +166,10 @@ def _words(change: Change) -> str:
     clock = time.strftime("%H:%M:%S")
     if change.event == "gap":
         missed = data.get("missed")
-        count = "an unknown number of" if missed is None else missed
-        return f"{clock} gap      {count} changes are missing here"
+        if missed is None:
+            return f"{clock} gap      an unknown number of changes is missing here"
+        verb = "is" if missed == 1 else "are"
+        return f"{clock} gap      {counted(missed, 'change')} {verb} missing here"
     return f"{clock} {change.event:<8} {owner} {_detail(change.event, data)}".rstrip()
 
 

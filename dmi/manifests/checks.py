@@ -74,7 +74,7 @@ def _model_faults(device: Device, model: DeviceModel | None) -> list[Fault]:
     if not device.spec.device_model_ref.name:
         return [Fault(path, "is missing: a device needs a model")]
     if model is None:
-        problem = f"there is no DeviceModel {device.model_key}"
+        problem = f"there is no model {device.model_key}"
         return [Fault(path, problem, "a model is looked up in the device's own namespace")]
     return []
 

@@ -259,7 +259,7 @@ async def never_there(call):
 
 async def test_a_device_without_its_model_has_a_problem_until_it_comes(node):
     await node.apply(device(speed=None, ghost=None), origin="api")
-    assert "there is no DeviceModel default/pumps" in node.problems[PUMP]
+    assert "there is no model default/pumps" in node.problems[PUMP]
     await node.apply(model(), origin="api")
     assert "'ghost' is not in model default/pumps" in node.problems[PUMP]
     await node.apply(model(speed="INT", ghost="INT"), origin="api")

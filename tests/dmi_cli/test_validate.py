@@ -70,7 +70,7 @@ def test_the_example_is_right(dmi):
             "meter.yaml",
             "deviceModelRef:\n    name: meter",
             "deviceModelRef:\n    name: metre",
-            "there is no DeviceModel default/metre",
+            "there is no model default/metre",
         ),
         ("models.yaml", 'maximum: "95"', 'maximum: "9"', "minimum 20 is above maximum 9"),
     ],
@@ -83,6 +83,16 @@ def test_each_mistake_is_told(dmi, plant, name, old, new, words):
         line.startswith(f"mistake: {directory / name}: ") and words in line
         for line in result.out.splitlines()
     ), result.out
+
+
+def test_the_summary_counts_one_as_one(dmi, tmp_path):
+    kettle = PLANT.parent / "kettle.yaml"
+    result = dmi("validate", "-f", kettle)
+    assert result.out == "1 device and 1 model read, 0 mistakes, 0 warnings\n"
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(kettle.read_text().replace("type: DOUBLE", "type: DUOBLE", 1))
+    last = dmi("validate", "-f", wrong).out.splitlines()[-1]
+    assert last == "1 device and 0 models read, 1 mistake, 0 warnings"
 
 
 def test_what_edgecore_would_do_is_a_warning(dmi, plant):

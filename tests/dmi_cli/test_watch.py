@@ -53,6 +53,7 @@ def test_lines_for_people(dmi, manager):
             frame(4, "device", device),
             frame(5, "gap", {"missed": 3}),
             frame(6, "gap", {"missed": None}),
+            frame(6, "gap", {"missed": 1}),
             frame(7, "mapper", {"name": "modbus-mapper", "instance": "0", "alive": True}),
             frame(8, "device", {**device, "deleted": False, "problem": "no model"}),
             frame(9, "model", {"namespace": "ns", "name": "m", "deleted": False}),
@@ -62,14 +63,15 @@ def test_lines_for_people(dmi, manager):
             frame(13, "other", {}),
         ]
     ]
-    result = dmi("watch", "--count", "13")
+    result = dmi("watch", "--count", "14")
     assert [line.partition(" ")[2] for line in result.out.splitlines()] == [
         "twin     default/boiler setpoint = 71.5 °C desired 80 pending",
         "twin     default/boiler setpoint = ? °C (bad: deadline)",
         "state    default/boiler offline (unavailable: no route)",
         "device   ns/kiln deleted",
         "gap      3 changes are missing here",
-        "gap      an unknown number of changes are missing here",
+        "gap      an unknown number of changes is missing here",
+        "gap      1 change is missing here",
         "mapper   modbus-mapper 0 is there",
         "device   ns/kiln applied: no model",
         "model    ns/m applied",

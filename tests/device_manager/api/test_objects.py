@@ -91,7 +91,9 @@ async def test_delete(world):
     for path in ("/api/v1/devices/default/pump", "/api/v1/models/default/pumps"):
         assert (await world.http.delete(path)).status_code == 204
         assert (await world.http.get(path)).status_code == 404
-        assert (await world.http.delete(path)).status_code == 404
+        refused = await world.http.delete(path)
+        assert refused.status_code == 404
+        assert refused.json()["detail"] == (await world.http.get(path)).json()["detail"]
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,7 @@ def test_a_property_must_be_in_the_model():
 def test_the_model_must_be_there():
     ((path, problem, _),) = faults_of(device_of({"name": "heat"}), None)
     assert path == "spec.deviceModelRef.name"
-    assert problem == "there is no DeviceModel default/kiln"
+    assert problem == "there is no model default/kiln"
     ((_, problem, _),) = faults_of(device_of(reference=""), None)
     assert "needs a model" in problem
 
