@@ -10,12 +10,10 @@ __all__ = ["render", "settings_table"]
 
 
 def settings_table(model: type[BaseModel]) -> str:
-    """The settings that a model reads, as a Markdown table."""
-    lines = [
-        "| setting | type | unit | default | allowed | meaning |",
-        "|---|---|---|---|---|---|",
-    ]
+    """The settings that a model reads, as a Markdown table; without units where none has one."""
     schema = model.model_json_schema(by_alias=True)
+    has_units = any("unit" in entry for entry in schema["properties"].values())
+    rows: list[tuple[str, ...]] = [("setting", "type", "unit", "default", "allowed", "meaning")]
     for info in model.model_fields.values():
         entry = schema["properties"][info.alias]
         value = _value_schema(entry, schema.get("$defs", {}))
@@ -30,8 +28,11 @@ def settings_table(model: type[BaseModel]) -> str:
             _allowed(value),
             info.description,
         )
-        lines.append("| " + " | ".join(str(cell) for cell in cells) + " |")
-    return "\n".join(lines) + "\n"
+        rows.append(tuple(str(cell) for cell in cells))
+    if not has_units:
+        rows = [(*row[:2], *row[3:]) for row in rows]
+    head, *lines = (f"| {' | '.join(row)} |\n" for row in rows)
+    return "".join([head, "|" + "---|" * len(rows[0]) + "\n", *lines])
 
 
 def _value_schema(entry: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:

@@ -30,6 +30,19 @@ def test_a_table_says_everything_of_a_setting():
     ]
 
 
+def test_a_column_that_would_be_empty_is_left_out():
+    class Switch(BaseModel):
+        model_config = ConfigDict(alias_generator=to_camel)
+
+        pin: int = Field(default=4, ge=1, description="Where.")
+
+    assert settings_table(Switch).splitlines() == [
+        "| setting | type | default | allowed | meaning |",
+        "|---|---|---|---|---|",
+        "| `pin` | integer | `4` | from 1 | Where. |",
+    ]
+
+
 def test_tables_replace_what_stands_between_their_marks():
     page = "A\n<!-- lamp settings -->\nstale\n<!-- end -->\nB\n"
     once = render(page, {"lamp": Lamp})
