@@ -5,6 +5,8 @@ import time
 
 import pytest
 import pytest_asyncio
+from asyncua import ua
+from asyncua.server.monitored_item_service import MonitoredItemService
 
 from dmi.errors import NotFoundError, UnavailableError
 from dmi.readings import Reading
@@ -201,3 +203,29 @@ async def test_a_slow_server_is_a_lost_one(plant, join):
     with pytest.raises(UnavailableError):
         await driver.read([at({"nodeID": "i=2258"})])
     plant._delay = 0
+
+
+async def test_what_the_server_will_not_watch_is_read_instead(plant, join, monkeypatch):
+    make = MonitoredItemService._create_data_change_monitored_item
+    full = {"Rack.3", "Rack.4"}
+
+    async def limited(self, request):
+        if request.ItemToMonitor.NodeId.Identifier in full:
+            result = ua.MonitoredItemCreateResult()
+            result.StatusCode = ua.StatusCode(ua.StatusCodes.BadTooManyMonitoredItems)
+            return result
+        return await make(self, request)
+
+    monkeypatch.setattr(MonitoredItemService, "_create_data_change_monitored_item", limited)
+    driver, ears = await join(), Ears()
+    visits = [at({"nodeID": f"{PLANT}Rack.{n}"}) for n in range(5)]
+    refusals = await driver.subscribe(visits, ears.publish)
+    assert [refusal is None for refusal in refusals] == [True, True, True, False, False]
+    assert count(Rung.FEWER_ITEMS) == 2
+    assert len(await driver.read(visits[3:])) == 2
+    # Fewer still after a restart: the device must subscribe again, and says so.
+    full.add("Rack.0")
+    await plant.restart()
+    await ears.until(lambda heard: isinstance(heard.get(0, [0])[-1], UnavailableError))
+    with pytest.raises(UnavailableError, match="fewer items"):
+        await driver.read(visits)
