@@ -211,9 +211,11 @@ class Governor:
     def accepted(self, call: TwinCall | StateCall | None = None) -> None:
         """EdgeCore said OK."""
         self.budget.accepted()
-        if isinstance(call, StateCall):
+        if call is None or call.device not in self._devices:
+            pass  # Forgotten meanwhile: should it come back, nothing counts as sent.
+        elif isinstance(call, StateCall):
             self._states_sent[call.device] = call.state
-        elif call is not None:
+        else:
             now = self._clock.monotonic()
             sent = self._sent.setdefault(call.device, {})
             sent.update({twin.property: (twin, now) for twin in call.twins})
@@ -229,9 +231,11 @@ class Governor:
 
         It keeps its place: its device has waited longest.
         """
-        if isinstance(call, StateCall):
+        if call is None or call.device not in self._devices:
+            pass  # Forgotten meanwhile: there is nothing to be said of it.
+        elif isinstance(call, StateCall):
             self._states = {call.device: call.state} | self._states
-        elif call is not None:
+        else:
             newer = self._twins.pop(call.device, {})
             older = {twin.property: twin for twin in call.twins}
             self._twins = {call.device: older | newer} | self._twins

@@ -183,6 +183,19 @@ async def test_what_is_given_up_does_not_come_again(governor):
     assert governor.withheld == {"rejected": 1}
 
 
+@pytest.mark.parametrize("end", [Governor.accepted, Governor.failed])
+async def test_a_device_forgotten_during_its_call_is_new_when_it_comes_back(governor, end):
+    governor.offer_state(KILN, "online")
+    call = await governor.next()
+    governor.forget(KILN)
+    end(governor, call)
+    async with asyncio.timeout(1):
+        await governor.idle()
+    governor.offer_state(KILN, "online")
+    async with asyncio.timeout(1):
+        assert await governor.next() == StateCall(KILN, "online")
+
+
 async def test_a_forgotten_device_says_nothing(governor):
     offer(governor, KILN, "a", "1")
     governor.offer_state(KILN, "online")
