@@ -283,9 +283,12 @@ class _TcpSource(StreamPacketSource):
         """It has gone; its links end."""
         self._all.discard(self)
         if self._controller is not None:
+            self._controller.hci_sink = None
             self._controller.leave()
 
     def hang_up(self) -> None:
         """Close the connection."""
+        if self._controller is not None:
+            self._controller.hci_sink = None
         if self._transport is not None:
             self._transport.abort()
