@@ -23,7 +23,7 @@ _SETTLE_SECONDS: Final = 60.0
 
 async def measure(*, quick: bool) -> Measured:
     """Read the same units with a mapper process and with a by-hand loop, one after the other."""
-    units, seconds = (5, 1.0) if quick else (100, 20.0)
+    units, seconds = (20, 2.0) if quick else (100, 20.0)
     async with scratch_folder() as folder:
         counts = Counts(folder / "counts")
         serve = ["-m", "benchmarks.modbus_units", "serve", "--units", str(units)]

@@ -37,6 +37,8 @@ class Item:
         refusal: Why the server does not watch it now; None while it does.
         polled: It was refused in a way that leaves reading; somebody polls it.
         server_handle: The server's number of it; 0 while it has none.
+        last: What came last since the server watches it; a server that has moved it to
+            another connection may say that again.
     """
 
     visit: OpcuaVisit
@@ -44,6 +46,14 @@ class Item:
     refusal: DmiError | None = None
     polled: bool = False
     server_handle: int = 0
+    last: ua.DataValue | None = None
+
+    def take(self, value: ua.DataValue, now: float) -> None:
+        """Hand on a change, unless it is what came last."""
+        last, self.last = self.last, value
+        # Times first: they differ in all but the rarest case, and are cheap to compare.
+        if last is None or not _is_repeated(last, value):
+            self.publish(answer_of(value, now))
 
     @property
     def address(self) -> Address:
@@ -145,7 +155,7 @@ class Feed:
         wanted: list[tuple[int, ua.NodeId]] = []
         for index in indexes:
             item = self.items[index]
-            item.server_handle = 0
+            item.server_handle, item.last = 0, None
             node = found[item.address]
             if isinstance(node, DmiError):
                 item.refusal = node
@@ -261,7 +271,7 @@ class Feed:
         for part in message.NotificationData or ():
             if isinstance(part, ua.DataChangeNotification):
                 for one in part.MonitoredItems or ():
-                    items[one.ClientHandle].publish(answer_of(one.Value, now))
+                    items[one.ClientHandle].take(one.Value, now)
             elif isinstance(part, ua.EventNotificationList):
                 for event in part.Events or ():
                     self.events[event.ClientHandle - len(items)].tell(event.EventFields)
@@ -270,6 +280,16 @@ class Feed:
         """Tell everybody that nothing will come any more."""
         for item in self.items:
             item.publish(error)
+
+
+def _is_repeated(last: ua.DataValue, value: ua.DataValue) -> bool:
+    time = value.SourceTimestamp
+    return (
+        time is not None
+        and time == last.SourceTimestamp
+        and value.StatusCode == last.StatusCode
+        and value.Value == last.Value
+    )
 
 
 def following(sequence: int) -> int:

@@ -83,7 +83,9 @@ class Ears:
 async def ticking(driver):
     """Subscribe to a variable that counts; gives what hears it."""
     ears = Ears()
-    assert await driver.subscribe([at({"nodeID": PLANT + "Clock"})], ears.publish) == [None]
+    assert await driver.subscribe(
+        [at({"nodeID": PLANT + "Clock", "samplingInterval": 0, "queueSize": 50})], ears.publish
+    ) == [None]
     await ears.until(lambda heard: len(heard.get(0, ())) >= 3)
     return ears
 
