@@ -7,14 +7,14 @@ one batch into the target's own calls, in as few of them as the target allows.
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-from dmi.errors import DmiError
+from dmi.errors import DmiError, UnsupportedError
 from dmi.readings import Reading
-from dmi.resources import DataType, Key
+from dmi.resources import DataType, Key, Resource
 
 __all__ = ["Item", "Place", "Route", "Settings", "Sink", "Source", "Target"]
 
@@ -92,6 +92,22 @@ class Sink(ABC, Generic[Target, Place]):
     def __init__(self, target: Target) -> None:
         """Keep the settings; reach nobody yet."""
         self.target = target
+
+    @classmethod
+    def pushed(cls, declared: Resource) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read this kind's block of a Device's `pushMethod`.
+
+        Args:
+            declared: Such as `PushMqtt` or `DbRedis`.
+
+        Returns:
+            The settings of target and place, as a file of settings would spell them, not
+            validated yet. Credentials are not among them: a Device holds none.
+
+        Raises:
+            UnsupportedError: A Device's `pushMethod` has no such kind.
+        """
+        raise UnsupportedError(f"a Device's pushMethod has no {cls.kind}")
 
     @abstractmethod
     async def open(self) -> None:
