@@ -105,7 +105,7 @@ class OpcuaLink(SpelledSettings):
     pki_dir: str | None = Field(
         default=None,
         min_length=1,
-        description="Folder of our own certificate and of the servers' (`trusted/`, `rejected/`). "
+        description="Folder of our own certificate and of those that we trust, see Security. "
         "Without it `$XDG_STATE_HOME/dmi/opcua`, usually `~/.local/state/dmi/opcua`.",
     )
     application_uri: str | None = Field(

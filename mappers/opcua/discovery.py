@@ -10,7 +10,8 @@ from asyncua import ua
 from dmi.errors import DmiError
 from mapper_sdk.driver import Proposal
 from mappers.opcua.addresses import parse_path
-from mappers.opcua.channel import Channel
+from mappers.opcua.session.channel import Channel
+from mappers.opcua.session.space import browse, declared_type, resolve
 
 __all__ = ["propose"]
 
@@ -59,12 +60,12 @@ async def propose(
 async def _objects(channel: Channel, root: str | None) -> list[tuple[str, ua.NodeId]]:
     if root is not None:
         address = parse_path(root)
-        node = (await channel.resolve([address]))[address]
+        node = (await resolve(channel, [address]))[address]
         if isinstance(node, DmiError):
             raise node
         return [(address.path[-1].name, node)]
     folder = ua.NodeId(ua.ObjectIds.ObjectsFolder)
-    below = await channel.browse(folder, ua.NodeClass.Object)
+    below = await browse(channel, folder, ua.NodeClass.Object)
     named = [(str(one.BrowseName.Name), one.NodeId) for one in below]
     return [(name, node) for name, node in named if name not in _OWN]
 
@@ -77,7 +78,7 @@ async def _variables(channel: Channel, top: ua.NodeId) -> list[_Found]:
     for _ in range(_DEPTH):
         deeper: list[tuple[tuple[str, ...], ua.NodeId]] = []
         for way, node in level:
-            for one in await channel.browse(node, ua.NodeClass.Object | ua.NodeClass.Variable):
+            for one in await browse(channel, node, ua.NodeClass.Object | ua.NodeClass.Variable):
                 if one.NodeId in seen or len(found) >= _MOST:
                     continue
                 seen.add(one.NodeId)
@@ -98,7 +99,7 @@ async def _variable(channel: Channel, path: tuple[str, ...], node: ua.NodeId) ->
         kind, is_array = data.Value.VariantType, bool(data.Value.is_array)
     if kind is ua.VariantType.Null:
         try:
-            like = await channel.declared_type(node)
+            like = await declared_type(channel, node)
             kind, is_array = like.VariantType, bool(like.is_array)
         except DmiError:
             pass

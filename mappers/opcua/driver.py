@@ -23,14 +23,15 @@ from mapper_sdk.driver import (
     Subscribing,
 )
 from mappers.opcua.addresses import Address
-from mappers.opcua.channel import Channel
 from mappers.opcua.config import OpcuaLink, OpcuaVisit
 from mappers.opcua.discovery import propose
 from mappers.opcua.events import event_item
-from mappers.opcua.feed import Feed, Item
 from mappers.opcua.methods import ObjectMethod, call_method, find_methods, method_named
-from mappers.opcua.peer import Peer
-from mappers.opcua.variants import answer_of, is_raw_structure, to_variant
+from mappers.opcua.session.channel import Channel
+from mappers.opcua.session.feed import Feed, Item
+from mappers.opcua.session.peer import Peer
+from mappers.opcua.session.space import declared_type, resolve
+from mappers.opcua.values.variants import answer_of, is_raw_structure, to_variant
 
 __all__ = ["OpcuaDriver"]
 
@@ -153,7 +154,7 @@ class OpcuaDriver(
         unknown = [visit.address for visit in visits if visit.address not in self._nodes]
         errors: dict[Address, DmiError] = {}
         if unknown:
-            for address, node in (await channel.resolve(unknown)).items():
+            for address, node in (await resolve(channel, unknown)).items():
                 if isinstance(node, DmiError):
                     errors[address] = node
                 else:
@@ -183,7 +184,7 @@ class OpcuaDriver(
             (data,) = await channel.read([node])
         like = data.Value
         if like is None or like.VariantType is ua.VariantType.Null:
-            like = await channel.declared_type(node)
+            like = await declared_type(channel, node)
         if like.VariantType is not ua.VariantType.ExtensionObject:
             self._types[node] = like  # a structure's other fields must be the present ones
         return like
@@ -253,7 +254,7 @@ class OpcuaDriver(
         address = self.link.nodes.get(name)
         if address is None:
             return None
-        node = (await channel.resolve([address]))[address]
+        node = (await resolve(channel, [address]))[address]
         if isinstance(node, DmiError):
             raise node
         return node

@@ -7,9 +7,10 @@ from typing import Any
 from asyncua import ua
 
 from mapper_sdk.driver import Event
-from mappers.opcua.channel import Channel
-from mappers.opcua.feed import EventItem
-from mappers.opcua.variants import jsonable, seconds_of
+from mappers.opcua.session.channel import Channel
+from mappers.opcua.session.feed import EventItem
+from mappers.opcua.session.space import browse
+from mappers.opcua.values.variants import jsonable, seconds_of
 
 __all__ = ["event_item"]
 
@@ -44,7 +45,7 @@ async def event_item(
     if event_type is not None:
         (data,) = await channel.read([event_type], ua.AttributeIds.BrowseName)
         kinds[event_type] = str(data.Value.Value.Name) if data.Value is not None else ""
-        for field in await channel.browse(event_type, ua.NodeClass.Variable):
+        for field in await browse(channel, event_type, ua.NodeClass.Variable):
             if field.BrowseName.Name not in known:
                 paths.append([field.BrowseName])
     names = [".".join(str(part.Name) for part in path) for path in paths]

@@ -10,9 +10,10 @@ from asyncua.common.ua_utils import get_default_value
 from dmi.errors import ConversionError, NotFoundError
 from dmi.readings import Value
 from mapper_sdk.driver import Method
-from mappers.opcua.channel import Channel
-from mappers.opcua.refusals import status_error
-from mappers.opcua.variants import plain_value, to_variant
+from mappers.opcua.session.channel import Channel
+from mappers.opcua.session.space import base_type, browse
+from mappers.opcua.values.refusals import status_error
+from mappers.opcua.values.variants import plain_value, to_variant
 
 __all__ = ["ObjectMethod", "call_method", "find_methods", "method_named"]
 
@@ -74,7 +75,7 @@ class ObjectMethod:
 async def find_methods(channel: Channel, owner: ua.NodeId) -> dict[str, ObjectMethod]:
     """The methods of an object by name."""
     found: dict[str, ObjectMethod] = {}
-    for one in await channel.browse(owner, ua.NodeClass.Method):
+    for one in await browse(channel, owner, ua.NodeClass.Method):
         takes, gives = await _arguments(channel, one.NodeId)
         (text,) = await channel.read([one.NodeId], ua.AttributeIds.Description)
         value = text.Value.Value if text.Value is not None else None
@@ -88,7 +89,7 @@ async def _arguments(
     channel: Channel, method: ua.NodeId
 ) -> tuple[Sequence[_Argument], Sequence[_Argument]]:
     lists: dict[str, Sequence[_Argument]] = {}
-    for one in await channel.browse(method, ua.NodeClass.Variable):
+    for one in await browse(channel, method, ua.NodeClass.Variable):
         name = str(one.BrowseName.Name)
         if name in {"InputArguments", "OutputArguments"}:
             (data,) = await channel.read([one.NodeId])
@@ -98,7 +99,7 @@ async def _arguments(
 
 
 async def _argument(channel: Channel, argument: ua.Argument) -> _Argument:
-    base = await channel.base_type(argument.DataType)
+    base = await base_type(channel, argument.DataType)
     is_array = argument.ValueRank >= 0
     like = ua.Variant([] if is_array else get_default_value(base), base, is_array=is_array)
     return _Argument(str(argument.Name), like, argument.Description.Text or "")

@@ -13,11 +13,12 @@ import pytest_asyncio
 from dmi.errors import AccessDeniedError, ConfigError
 from dmi.readings import Reading
 from mapper_sdk.bus import Bus
-from mappers.opcua.channel import choose_endpoint
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver
-from mappers.opcua.peer import Rung
-from mappers.opcua.pki import own_certificate
+from mappers.opcua.pki.own import own_certificate
+from mappers.opcua.session.endpoints import choose_endpoint
+from mappers.opcua.session.peer import Rung
+from mappers.opcua.session.space import resolve
 from mappers.opcua.visit import OpcuaVisit
 
 _SPEC = importlib.util.spec_from_file_location(
@@ -168,7 +169,7 @@ async def test_its_operation_limits(join):
 async def test_its_methods(join):
     finder = await join()
     address = at({"browsePath": "Plant", "namespaceUri": "urn:foreign:plant"}).address
-    plant = (await finder._peer.channel.resolve([address]))[address]
+    plant = (await resolve(finder._peer.channel, [address]))[address]
     driver = await join(objectID=plant.to_string())
     assert [method.name for method in await driver.methods()] == ["Add"]
     assert await driver.call("Add", {"a": 40, "b": 2}) == {"sum": 42}

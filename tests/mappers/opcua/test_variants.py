@@ -14,8 +14,8 @@ from dmi.errors import (
     UnavailableError,
 )
 from dmi.readings import Quality, Reading
-from mappers.opcua.refusals import cannot_subscribe, error_of, is_gone, status_name
-from mappers.opcua.variants import answer_of, fill, is_raw_structure, jsonable, to_variant
+from mappers.opcua.values.refusals import cannot_subscribe, error_of, is_gone, status_name
+from mappers.opcua.values.variants import answer_of, fill, is_raw_structure, jsonable, to_variant
 
 
 def data(value, code=0, source=None):

@@ -11,10 +11,10 @@ from asyncua import ua
 from asyncua.ua.uaerrors import UaError
 
 from dmi.errors import DmiError, UnavailableError
-from mappers.opcua.channel import Channel
 from mappers.opcua.config import OpcuaLink
-from mappers.opcua.feed import Feed, following
-from mappers.opcua.refusals import error_of, is_gone
+from mappers.opcua.session.channel import Channel
+from mappers.opcua.session.feed import Feed, following
+from mappers.opcua.values.refusals import error_of, is_gone
 
 __all__ = ["Peer", "Rung"]
 

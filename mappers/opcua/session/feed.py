@@ -9,9 +9,10 @@ from asyncua import ua
 from dmi.errors import DmiError, UnavailableError
 from mapper_sdk.driver import Answer
 from mappers.opcua.addresses import Address
-from mappers.opcua.channel import Channel
-from mappers.opcua.refusals import cannot_subscribe, status_error
-from mappers.opcua.variants import answer_of
+from mappers.opcua.session.channel import Channel
+from mappers.opcua.session.space import resolve
+from mappers.opcua.values.refusals import cannot_subscribe, status_error
+from mappers.opcua.values.variants import answer_of
 from mappers.opcua.visit import DeadbandType, OpcuaVisit, Trigger
 
 __all__ = ["Feed", "Item"]
@@ -151,7 +152,7 @@ class Feed:
 
     async def watch(self, channel: Channel, indexes: Sequence[int]) -> None:
         """Let the server watch these items; each is refused or not for itself."""
-        found = await channel.resolve(self.items[index].address for index in indexes)
+        found = await resolve(channel, (self.items[index].address for index in indexes))
         wanted: list[tuple[int, ua.NodeId]] = []
         for index in indexes:
             item = self.items[index]
@@ -298,4 +299,4 @@ def following(sequence: int) -> int:
 
 
 def _ignore(_: ua.PublishResult) -> None:
-    """The peer's own publish loop hands messages on; see `mappers.opcua.peer`."""
+    """The peer's own publish loop hands messages on; see `mappers.opcua.session.peer`."""

@@ -17,7 +17,7 @@ from dmi.errors import ConversionError, OutOfRangeError
 from dmi.readings import Quality, Reading, Value
 from mapper_sdk.driver import Answer
 from mappers.opcua.addresses import parse_node_id
-from mappers.opcua.refusals import status_error, status_name
+from mappers.opcua.values.refusals import status_error, status_name
 
 __all__ = [
     "answer_of",

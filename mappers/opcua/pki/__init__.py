@@ -1,0 +1,1 @@
+"""Certificates: our own, and those of the servers that we trust."""

@@ -1,0 +1,1 @@
+"""A session with a server, its subscriptions, and how they are kept alive."""

@@ -1,0 +1,1 @@
+"""Values and status codes on their way between OPC UA and ours."""
