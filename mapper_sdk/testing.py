@@ -1,4 +1,4 @@
-"""For authors of drivers: a contract to inherit, fakes, and the pytest plugin that offers them.
+"""For authors of drivers and sinks: contracts to inherit, fakes, and a pytest plugin for them.
 
 Installing the toolkit makes pytest load this module, so it imports next to nothing.
 """
@@ -22,20 +22,32 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from dmi.readings import Value
+    from mapper_sdk.delivery.contract import SinkContract, TargetServer
     from mapper_sdk.driver import Answer, Driver
     from mapper_sdk.fakes.edgecore import FakeEdgeCore
 
-__all__ = ["DriverContract", "FakeClock", "FakeEdgeCore", "Simulator"]
+__all__ = [
+    "DriverContract",
+    "FakeClock",
+    "FakeEdgeCore",
+    "Simulator",
+    "SinkContract",
+    "TargetServer",
+]
 
 _PATIENCE = 10.0
 
 
 def __getattr__(name: str) -> object:
-    """Import the heavy fakes only when somebody asks for them."""
+    """Import what is heavy only when somebody asks for it."""
     if name == "FakeEdgeCore":
         from mapper_sdk.fakes.edgecore import FakeEdgeCore
 
         return FakeEdgeCore
+    if name in ("SinkContract", "TargetServer"):
+        from mapper_sdk.delivery import contract
+
+        return getattr(contract, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
