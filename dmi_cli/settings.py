@@ -9,7 +9,8 @@ from dmi.manifests import Fault, YamlPath
 from dmi.resources import DataType, Device, DeviceModel, merge_defaults
 from dmi.wording import closest, fault_of, field_names
 from mapper_sdk.driver import Driver
-from mapper_sdk.scaling import Common, split_settings
+from mapper_sdk.planning import visit_model_of
+from mapper_sdk.scaling import DEFAULTS, Common, split_settings
 
 __all__ = ["settings_faults"]
 
@@ -26,26 +27,33 @@ def settings_faults(
     """
     spec = merge_defaults(device, model).spec
     base: YamlPath = ("spec", "protocol", "configData")
-    faults = list(_faults(driver.link_model, spec.protocol.config_data, base, ""))
+    faults: list[Fault] = []
+    derived = 0
     types = {prop.name: prop.type for prop in model.spec.properties}
     for index, prop in enumerate(spec.properties):
         if prop.name not in types:
             continue  # told already: there is no such property in the model
         path: YamlPath = ("spec", "properties", index, "visitors", "configData")
-        common, own = split_settings(prop.visitors.config_data, driver.visit_model)
-        faults += _common_faults(common, path, types[prop.name])
+        given, own = split_settings(prop.visitors.config_data, driver.visit_model)
+        wrong, common = _read_common(given, path, types[prop.name])
+        derived += common.derived
         shared = field_names(Common, ())
-        faults += _faults(driver.visit_model, own, path, types[prop.name], shared)
+        visit_model = visit_model_of(driver, common)
+        faults += [*wrong, *_faults(visit_model, own, path, types[prop.name], shared)]
+    if not spec.properties or derived < len(spec.properties):
+        faults[:0] = _faults(driver.link_model, spec.protocol.config_data, base, "")
     return faults
 
 
-def _common_faults(data: Mapping[str, object], base: YamlPath, declared: DataType) -> list[Fault]:
+def _read_common(
+    data: Mapping[str, object], base: YamlPath, declared: DataType
+) -> tuple[list[Fault], Common]:
     faults = list(_faults(Common, data, base, declared))
     if faults:
-        return faults
+        return faults, DEFAULTS
     common = Common.model_validate(data)
-    problem = "must not be 0" if common.scale == 0 else f"means nothing for a {declared}"
-    return [Fault((*base, name), problem) for name in common.misplaced(declared)]
+    wrong = common.misplaced(declared)
+    return [Fault((*base, name), common.why_misplaced(name, declared)) for name in wrong], common
 
 
 def _faults(

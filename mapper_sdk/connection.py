@@ -192,7 +192,7 @@ class Connection:
                 self.methods = await guarded(self._driver.patience, self._driver.methods)
             if isinstance(self._driver, Alarming):
                 await guarded(self._driver.patience, self._driver.listen, self._tell)
-            self._collection.ask(self._plan.sound)
+            self._collection.ask(self._plan.collected)
             await self._look()
 
     async def _make_driver(self) -> AnyDriver:
@@ -258,9 +258,8 @@ class Connection:
             async with self._bus.turn():
                 await self._subscribe()
         # What was read by other settings, a scale perhaps, is no value of the property now.
-        names = [point.name for point in (*change.added, *change.redirected, *change.retuned)]
-        points = self._plan.points
-        self._collection.ask(points[name] for name in names if not points[name].problem)
+        touched = {point.name for point in (*change.added, *change.redirected, *change.retuned)}
+        self._collection.ask(point for point in self._plan.collected if point.name in touched)
         return True
 
     # ---------------------------------------------------------- exchanges ----
@@ -397,7 +396,7 @@ class Connection:
 
     async def _subscribe(self) -> None:
         """Let the device push what it can, and poll the rest."""
-        served = self._plan.sound
+        served = self._plan.collected
         driver = self._driver
         if not isinstance(driver, Subscribing):
             self._collection.arrange(served)

@@ -3,18 +3,24 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 from dmi.readings import Quality, Reading, Value
 from dmi.resources import AccessMode, DataType, Device, DeviceMethod, Key, PushMethod, StateReport
 from mapper_sdk.gate import Gate
 from mapper_sdk.scaling import DEFAULTS, Common, Convert, Scaling, converter
 
-__all__ = ["Plan", "Point", "Unserved"]
+__all__ = ["DerivedVisit", "Plan", "Point", "Unserved"]
 
 
 class Unserved(BaseModel):
     """The visit of a property that cannot be served."""
+
+
+class DerivedVisit(BaseModel):
+    """The visit of a derived property: no device is asked, so there is nothing to set."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def _as_it_is(raw: Any, time: float) -> Reading:  # noqa: ANN401 - a driver's value
@@ -67,6 +73,11 @@ class Point:
         self.gate = Gate(self.common) if self.common.is_filtered else None
 
     @property
+    def is_writable(self) -> bool:
+        """Whether a value may be written to the device at all."""
+        return self.access is AccessMode.READ_WRITE and not self.common.derived and not self.problem
+
+    @property
     def scaling(self) -> Scaling:
         """The arithmetic between the device's number and this property's."""
         return Scaling(self.common, self.type)
@@ -107,6 +118,16 @@ class Plan:
     def sound(self) -> list[Point]:
         """The points that can be served."""
         return [point for point in self.points.values() if not point.problem]
+
+    @property
+    def collected(self) -> list[Point]:
+        """The points that the device itself is asked for."""
+        return [p for p in self.points.values() if not (p.problem or p.common.derived)]
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether there is nothing to be asked of a device: all its properties are derived."""
+        return bool(self.points) and all(p.common.derived for p in self.points.values())
 
     @property
     def faulty(self) -> list[Point]:

@@ -20,13 +20,20 @@ Offer = Callable[[Batch], None]
 
 
 class Hub:
-    """Passes on what has changed enough, as each point's `gate` says."""
+    """Passes on what has changed enough, as each point's `gate` says.
+
+    Attributes:
+        published: Readings passed on.
+        withheld: Readings held back because they had not changed enough.
+        refused: By consumer, readings that it did not take.
+        clock: Tells when a silence has lasted long enough.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self.published = 0
         self.withheld = 0
         self.refused: dict[str, int] = {}
-        self._clock = clock
+        self.clock = clock
         self._consumers: list[tuple[str, Offer]] = []
 
     def add(self, name: str, offer: Offer) -> None:
@@ -54,7 +61,7 @@ class Hub:
                 self.refused[name] += len(batch)
 
     def _passing(self, batch: Batch) -> Batch:
-        now = self._clock.monotonic()
+        now = self.clock.monotonic()
         return [
             (point, reading)
             for point, reading in batch

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 from dmi.clock import Clock, SystemClock
 from dmi.errors import NotFoundError
+from dmi.readings import Quality, Reading, Value
 from dmi.reports import Desired, DeviceState, Outcome
 from dmi.resources import Key
 from mapper_sdk.bus import Buses
@@ -94,6 +95,42 @@ class Mapper:
         state = self._states.get(key)
         why = f"is {state.state}: {state.message}" if state else "is not known here"
         raise NotFoundError(f"the device {why}", device=str(key))
+
+    def derive(
+        self,
+        key: Key,
+        property_: str,
+        value: Value | None,
+        *,
+        time: float | None = None,
+        quality: Quality = Quality.GOOD,
+        reason: str = "",
+    ) -> Reading:
+        """Publish a reading that an app made, of a property that is declared `derived`.
+
+        It goes the way of all readings: twin, sinks, REST and streams get it.
+
+        Args:
+            key: The device.
+            property_: Name of its property.
+            value: In the declared type (`dmi.values.value_from_json` and `parse_value` make
+                it); None for a bad reading.
+            time: When it was true, in seconds since 1970; None for now.
+            quality: BAD exactly when `value` is None.
+            reason: Why it is not good.
+
+        Returns:
+            The reading as it was published.
+
+        Raises:
+            NotFoundError: No such device is served, or it has no such property.
+            ConfigError: The property cannot be served as it is declared.
+            AccessDeniedError: It is not a derived one.
+            ConversionError: The value does not fit its type, or the time cannot be right.
+            OutOfRangeError: The value lies outside the declared range.
+            ConflictError: A newer reading was published before.
+        """
+        return self.session(key).derive(property_, value, time, quality, reason)
 
     def add_listener(self, listen: Listener) -> None:
         """Give readings, states and outcomes to one consumer more; it returns at once."""

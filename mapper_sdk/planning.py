@@ -21,11 +21,11 @@ from dmi.resources import (
 )
 from dmi.values import parse_bound
 from dmi.wording import fault_of
-from mapper_sdk.devices import Plan, Point, Unserved
+from mapper_sdk.devices import DerivedVisit, Plan, Point, Unserved
 from mapper_sdk.driver import Driver
 from mapper_sdk.scaling import DEFAULTS, Common, split_settings
 
-__all__ = ["AnyDriver", "PlanChange", "adopt", "build_plan", "diff_plans"]
+__all__ = ["AnyDriver", "PlanChange", "adopt", "build_plan", "diff_plans", "visit_model_of"]
 
 AnyDriver = Driver[Any, Any]
 """A driver whose settings are known only when it runs."""
@@ -48,10 +48,31 @@ def build_plan(
             fault with its path, such as `spec.protocol.configData.port`.
     """
     merged = merge_defaults(device, model)
+    points, problems = _build_points(merged, model, driver_class, handles)
+    plan = Plan(
+        device=device,
+        link=Unserved(),
+        bus_key=None,
+        points=points,
+        methods=merged.spec.methods,
+        state_report=merged.spec.state_report or StateReport(),
+        problems=problems,
+        labels=dict(merged.metadata.labels),
+    )
+    if plan.is_derived:
+        return plan  # Nobody is reached, so nothing has to be set.
     base: YamlPath = ("spec", "protocol", "configData")
     link = _read(driver_class.link_model, merged.spec.protocol.config_data, base)
     if isinstance(link, str):
         raise ConfigError(link, device=str(device.key))
+    plan.link, plan.bus_key = link, driver_class.bus_key(link)
+    return plan
+
+
+def _build_points(
+    merged: Device, model: DeviceModel, driver_class: type[AnyDriver], handles: Iterator[int]
+) -> tuple[dict[str, Point], dict[str, str]]:
+    """Give the points by name, and by name what is wrong with them."""
     declared = {prop.name: prop for prop in model.spec.properties}
     points: dict[str, Point] = {}
     problems: dict[str, str] = {}
@@ -62,21 +83,12 @@ def build_plan(
             problems[f"{prop.name}[{index}]"] = str(Fault(path, problem))
             continue
         point = _build_point(
-            device.key, next(handles), prop, declared.get(prop.name), driver_class, path
+            merged.key, next(handles), prop, declared.get(prop.name), driver_class, path
         )
         points[prop.name] = point
         if point.problem:
             problems[prop.name] = point.problem
-    return Plan(
-        device=device,
-        link=link,
-        bus_key=driver_class.bus_key(link),
-        points=points,
-        methods=merged.spec.methods,
-        state_report=merged.spec.state_report or StateReport(),
-        problems=problems,
-        labels=dict(merged.metadata.labels),
-    )
+    return points, problems
 
 
 def _read(
@@ -137,20 +149,24 @@ def _resolve(
     if isinstance(common, str):
         return common
     if wrong := common.misplaced(declared.type):
-        problem = "must not be 0" if common.scale == 0 else f"means nothing for {declared.type}"
-        return str(Fault((*base, wrong[0]), problem))
+        return str(Fault((*base, wrong[0]), common.why_misplaced(wrong[0], declared.type)))
+    # First: whatever else is wrong with a derived property, no device is needed for it.
+    point.common = DEFAULTS if common == DEFAULTS else common
     try:
         point.minimum = parse_bound(declared.minimum, declared.type)
         point.maximum = parse_bound(declared.maximum, declared.type)
     except ConversionError as error:
         return f"range of {prop.name!r} in the model: {error}"
-    visit = _read(driver_class.visit_model, own_data, base, declared.type)
+    visit = _read(visit_model_of(driver_class, common), own_data, base, declared.type)
     if isinstance(visit, str):
         return visit
-    if common != DEFAULTS:
-        point.common = common
     point.visit = visit
     return ""
+
+
+def visit_model_of(driver_class: type[AnyDriver], common: Common) -> type[BaseModel]:
+    """The model that reads a property's own settings: the driver's, unless it is derived."""
+    return DerivedVisit if common.derived else driver_class.visit_model
 
 
 # ------------------------------------------------------------------ diffs ----

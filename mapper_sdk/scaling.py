@@ -84,6 +84,17 @@ class Common(BaseModel):
         description="With `onChange` or `deadband`: milliseconds after which an unchanged "
         "value is reported all the same. 0 means never.",
     )
+    derived: bool = Field(
+        default=False,
+        description="The device is not asked for it: apps publish its readings. It has no "
+        "settings of the protocol and is never written.",
+    )
+    max_age: int = Field(
+        default=0,
+        ge=0,
+        description="With `derived`: milliseconds without a reading after which it is bad, with "
+        "the reason `stale`. 0 means never.",
+    )
 
     @property
     def is_scaled(self) -> bool:
@@ -96,18 +107,28 @@ class Common(BaseModel):
         return self.on_change or self.deadband > 0
 
     def misplaced(self, data_type: DataType) -> list[str]:
-        """Names of the settings that make no sense for this type."""
+        """Names of the settings that make no sense for this type, or beside the others."""
         if self.scale == 0:
             return ["scale"]
-        if data_type in NUMERIC:
-            return []
+        is_number = data_type in NUMERIC
         arithmetic = {
-            "scale": self.scale != 1,
-            "valueOffset": self.value_offset != 0,
-            "decimals": self.decimals is not None,
-            "deadband": self.deadband != 0,
+            "scale": self.scale != 1 and (self.derived or not is_number),
+            "valueOffset": self.value_offset != 0 and (self.derived or not is_number),
+            "decimals": self.decimals is not None and (self.derived or not is_number),
+            "deadband": self.deadband != 0 and not is_number,
+            "maxAge": self.max_age != 0 and not self.derived,
         }
         return [name for name, given in arithmetic.items() if given]
+
+    def why_misplaced(self, name: str, data_type: DataType) -> str:
+        """Say for people what is wrong with one of `misplaced`."""
+        if self.scale == 0:
+            return "must not be 0"
+        if name == "maxAge":
+            return "means nothing without `derived`"
+        if self.derived and name != "deadband":
+            return "means nothing for a derived property"
+        return f"means nothing for {data_type}"
 
 
 DEFAULTS = Common()
@@ -298,8 +319,9 @@ def settings_table() -> str:
     lines += [
         "",
         "A written value goes the other way: minus `valueOffset`, divided by `scale`.",
-        "Numbers may be written as text. For BOOLEAN, STRING and BYTES only `onChange` and",
-        "`maxSilence` mean anything; the others are refused there.",
+        "Numbers may be written as text. `scale`, `valueOffset`, `decimals` and `deadband` are for",
+        "numbers only, the first three only for those that a device is asked for; they are",
+        "refused elsewhere.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -16,11 +16,12 @@ from dmi.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from dmi.readings import Reading, Value
+from dmi.readings import Quality, Reading, Value
 from dmi.reports import Desired, DeviceState, Outcome
 from mapper_sdk.backoff import Backoff
 from mapper_sdk.bus import Buses
 from mapper_sdk.connection import Connection, Surroundings
+from mapper_sdk.derived import Derivations
 from mapper_sdk.devices import Plan, Point
 from mapper_sdk.driver import Method
 from mapper_sdk.planning import adopt, diff_plans
@@ -66,6 +67,7 @@ class Session:
         self._slow_backoff = Backoff(rng)
         self._report_state = report_state
         self._wishes = Wishes(plan.key, report_outcome, around.clock)
+        self._derivations = Derivations(around.hub, around.poller)
         self._connection: Connection | None = None
         self._removed = False
         self._next_plan: Plan | None = None
@@ -110,26 +112,39 @@ class Session:
             raise NotFoundError(f"there is no property {name!r}", device=str(self.plan.key))
         return point
 
-    async def read_now(self, names: Iterable[str]) -> Mapping[str, Reading]:
-        """Read these properties from the device itself.
+    async def read_now(
+        self, names: Iterable[str], *, limit: float = _REQUEST_LIMIT
+    ) -> Mapping[str, Reading]:
+        """Read these properties from the device itself; derived ones as apps gave them last.
 
         Raises:
             NotFoundError: The device has no such property.
             ConfigError: A property cannot be served as it is declared.
-            UnavailableError: The device is away, or does not answer in time.
+            UnavailableError: The device is away.
+            DeadlineError: It does not answer within `limit` seconds.
         """
         points = [self._sound_point(name) for name in names]
-        connection = self._connected()
-        if not points:
-            return {}
+        asked = [point for point in points if not point.common.derived]
         try:
-            async with asyncio.timeout(_REQUEST_LIMIT):
-                await connection.read_now(points)
+            async with asyncio.timeout(limit):
+                if asked:
+                    await self._connected().read_now(asked)
         except TimeoutError as error:
             raise DeadlineError("the bus is busy", device=str(self.plan.key)) from error
         # The plan may have changed meanwhile.
         points = [self._sound_point(point.name) for point in points]
         return {point.name: point.latest for point in points if point.latest is not None}
+
+    def derive(
+        self, name: str, value: Value | None, time: float | None, quality: Quality, reason: str
+    ) -> Reading:
+        """Publish a reading of a derived property; see `Mapper.derive`."""
+        try:
+            return self._derivations.publish(self.point(name), value, time, quality, reason)
+        except DmiError as error:
+            if error.device is not None:
+                raise
+            raise type(error)(error.message, device=str(self.plan.key)) from error
 
     async def write(self, name: str, value: Value) -> Reading:
         """Write a property and give what the device reads back. No wish changes by it.
@@ -215,10 +230,15 @@ class Session:
                 if wait:
                     await self._rest(wait)
         finally:
+            self._derivations.forget()
             self.closed.set()
 
     async def _connect_and_serve(self) -> float:
         """Give the seconds to wait until the next try; 0 when there was no failure."""
+        if self.plan.is_derived:
+            # There is nobody to be reached: only changes of the plan are waited for.
+            self._came_online()
+            return math.inf
         bus_key = self.plan.bus_key
         takes_turns = self._around.driver_class.takes_turns
         bus = self._buses.acquire(bus_key, takes_turns=takes_turns)
@@ -279,7 +299,7 @@ class Session:
         level = logging.DEBUG if again else logging.WARNING
         log.log(level, "device %s is %s: %s", self.plan.key, state, error.message)
         self._set_state(state, error.reason, error.message)
-        self._around.publish_faults(self.plan.sound, error.reason, error.message)
+        self._around.publish_faults(self.plan.collected, error.reason, error.message)
         self._wishes.wait(error.reason)
         return wait
 

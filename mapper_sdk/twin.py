@@ -29,7 +29,7 @@ def checked_value(point: Point, value: Value) -> Value:
 
     Raises:
         ConfigError: The property cannot be served as it is declared.
-        AccessDeniedError: It is ReadOnly.
+        AccessDeniedError: It is ReadOnly, or derived.
         ConversionError: The value does not fit its type.
         OutOfRangeError: It lies outside the declared range.
     """
@@ -37,6 +37,10 @@ def checked_value(point: Point, value: Value) -> Value:
         raise ConfigError(point.problem)
     if point.access is not AccessMode.READ_WRITE:
         raise AccessDeniedError(f"property {point.name!r} is ReadOnly")
+    if point.common.derived:
+        raise AccessDeniedError(
+            f"property {point.name!r} is derived: there is nothing to write it to"
+        )
     if isinstance(value, str):
         typed = parse_value(value, point.type)
     else:

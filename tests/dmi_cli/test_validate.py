@@ -63,7 +63,7 @@ def test_the_example_is_right(dmi):
         ),
         ("pump.yaml", "scale: 0.1", "scale: 0", "configData.scale: must not be 0"),
         ("pump.yaml", "scale: 0.1", "scale: ten", "configData.scale: "),
-        ("meter.yaml", "onChange", "decimals: 1\n          onChange", "means nothing for a STRING"),
+        ("meter.yaml", "onChange", "decimals: 1\n          onChange", "means nothing for STRING"),
         ("pump.yaml", "port: 1502", "port: 150200", "spec.protocol.configData.port: must be 65535"),
         ("pump.yaml", "name: pump", "name: pump\n  nam: x", "metadata.nam: unknown field"),
         (
