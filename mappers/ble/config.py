@@ -156,12 +156,22 @@ class BleLink(SpelledSettings):
     attempts: int = Field(
         default=2, ge=1, le=10, description="How often connecting is tried before it failed."
     )
+    lease: Seconds = Field(
+        default=15.0,
+        gt=0,
+        le=3600,
+        description="How long a link is kept that something is pushed over, if others wait for "
+        "its slot; then the device is served in turns, as long after. Keep it below `slotTimeout`.",
+    )
     idle_release: Seconds = Field(
         default=5.0,
         description="A link that nothing is pushed over is given up after so long without use; "
         "earlier when another device waits for its slot.",
     )
-    keep_link: bool = Field(default=False, description="Never give the link up between polls.")
+    keep_link: bool = Field(
+        default=False,
+        description="Never give the link up, neither between polls nor when its lease has ended.",
+    )
     pair: bool = Field(
         default=False, description="Pair before anything else, if that has not been done."
     )

@@ -3,20 +3,18 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dmi.errors import DmiError, NotFoundError, UnavailableError, UnsupportedError
-from dmi.readings import Quality, Reading, Value
+from dmi.readings import Reading, Value
 from mapper_sdk.driver import Answer, Discovering, Driver, Proposal, Publish, Subscribing
 from mappers.ble.advertisements import Tracker
 from mappers.ble.audience import Listener
 from mappers.ble.config import BleLink
-from mappers.ble.gatt import GattLink, decode, find_characteristic
+from mappers.ble.links.gatt_link import GattLink
+from mappers.ble.links.subscriptions import Subscriptions, decoded, may_push
 from mappers.ble.shared_radio import SharedRadio
-from mappers.ble.visit import BleVisit, Push, Source
-
-if TYPE_CHECKING:
-    from bleak import BleakClient
+from mappers.ble.visit import BleVisit, Source
 
 __all__ = ["BleDriver"]
 
@@ -40,10 +38,10 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
         self._tracker: Tracker | None = None
         self._listener: Listener | None = None
         self._gatt: GattLink | None = None
+        self._subscriptions = Subscriptions(self._told_all)
         self._visits: Sequence[BleVisit] = ()
         self._pushed: set[int] = set()
         self._publish: Publish | None = None
-        self._latest: dict[int, Reading] = {}  # by id of a visit that can only be pushed
         self._stale_timer: asyncio.TimerHandle | None = None
         self._heard = asyncio.Event()
 
@@ -71,7 +69,10 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
         try:
             radio.listen(self._listener)
             if self.link.connects:
-                self._gatt = GattLink(radio, self.link, tracker.identity, self._on_link_lost)
+                self._gatt = GattLink(
+                    radio, self.link, tracker.identity, self._subscriptions, self._on_link_lost
+                )
+                self._gatt.opening = True
                 async with self._gatt.use():
                     pass
             else:
@@ -100,7 +101,7 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
             self._stale_timer.cancel()
             self._stale_timer = None
         self._publish, self._visits, self._pushed = None, (), set()
-        self._latest.clear()
+        self._subscriptions.forget()
         gatt, self._gatt = self._gatt, None
         radio, self._radio = self._radio, None
         try:
@@ -141,23 +142,24 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
     ) -> Sequence[Answer]:
         raw: dict[tuple[str | None, ...], bytes | DmiError] = {}
         answers: list[Answer] = []
-        async with gatt.use() as client:
+        async with gatt.use() as exchange:
+            gatt.opening = False
             for visit in visits:
                 if visit.source is not Source.CHARACTERISTIC:
                     answers.append(self._from_air(visit, tracker))
                     continue
-                if id(visit) in self._latest:
-                    answers.append(self._latest[id(visit)])
+                if (latest := self._subscriptions.latest(visit)) is not None:
+                    answers.append(latest)
                     continue
                 key = (visit.service, visit.characteristic, visit.descriptor)
                 if key not in raw:
                     try:
-                        raw[key] = await gatt.read(client, visit)
+                        raw[key] = await exchange.read(visit)
                     except UnavailableError:
                         raise
                     except DmiError as error:
                         raw[key] = error
-                answers.append(_decoded(raw[key], visit))
+                answers.append(decoded(raw[key], visit))
         return answers
 
     def _from_air(self, visit: BleVisit, tracker: Tracker) -> Answer:
@@ -174,8 +176,8 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
         self._check_radio()
         if self._gatt is None or visit.source is not Source.CHARACTERISTIC:
             raise UnsupportedError("what is advertised cannot be written")
-        async with self._gatt.use() as client:
-            await self._gatt.write(client, visit, value)
+        async with self._gatt.use() as exchange:
+            await exchange.write(visit, value)
 
     # ----------------------------------------------------------- subscribing ----
 
@@ -185,7 +187,6 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
         """Push what is heard, and have the device push what it can."""
         self._check_radio()
         self._visits, self._publish, self._pushed = visits, publish, set()
-        self._latest.clear()
         refusals: list[DmiError | None] = [None] * len(visits)
         characteristics = [i for i, v in enumerate(visits) if v.source is Source.CHARACTERISTIC]
         if self._gatt is None:
@@ -203,56 +204,18 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
     async def _subscribe_link(
         self, gatt: GattLink, indexes: Sequence[int]
     ) -> list[tuple[int, DmiError | None]]:
-        done: list[tuple[int, DmiError | None]] = []
-        groups: dict[tuple[str | None, str | None], list[int]] = {}
-        for index in indexes:
-            visit = self._visits[index]
-            if visit.notify is Push.OFF or visit.descriptor is not None:
-                done.append((index, UnsupportedError("is polled")))
-            else:
-                groups.setdefault((visit.service, visit.characteristic), []).append(index)
-        if not groups and not gatt.subscribed:
-            return done
-        async with gatt.use() as client:
-            await gatt.unsubscribe(client)
-            for members in groups.values():
-                refusal = await self._subscribe_group(gatt, client, members)
-                done += [(index, refusal) for index in members]
-        return done
+        visits, publish = self._visits, self._publish
+        pushed = any(may_push(visits[index]) for index in indexes)
+        if publish is None or not (pushed or self._subscriptions.wanted):
+            return [(index, UnsupportedError("is polled")) for index in indexes]
+        async with gatt.use() as exchange:
+            return await self._subscriptions.begin(exchange, visits, indexes, publish)
 
-    async def _subscribe_group(
-        self,
-        gatt: GattLink,
-        client: "BleakClient",
-        members: Sequence[int],
-    ) -> DmiError | None:
-        visits = self._visits
-        try:
-            characteristic = find_characteristic(client, visits[members[0]])
-
-            def pushed(data: bytes) -> None:
-                self._on_pushed(visits, members, data)
-
-            await gatt.subscribe(visits[members[0]], client, pushed)
-        except UnavailableError:
-            raise
-        except DmiError as error:
-            return error
-        if "read" not in characteristic.properties:
-            for index in members:
-                self._latest[id(visits[index])] = Reading(None, time.time(), Quality.BAD, "not_yet")
-        return None
+    def _told_all(self) -> None:
+        if self._gatt is not None:
+            self._gatt.told_all()
 
     # --------------------------------------------------------------- events ----
-
-    def _on_pushed(self, visits: Sequence[BleVisit], members: Sequence[int], data: bytes) -> None:
-        if self._publish is None or visits is not self._visits:
-            return
-        for index in members:
-            answer = _decoded(data, visits[index])
-            if id(visits[index]) in self._latest and not isinstance(answer, (DmiError, Reading)):
-                self._latest[id(visits[index])] = Reading(answer, time.time())
-            self._publish(index, answer)
 
     def _on_packet(self) -> None:
         """Something new was heard: say it of each property that it touches."""
@@ -299,8 +262,8 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
         self._watch_staleness()
         self._pushed = stale
 
-    def _on_link_lost(self) -> None:
-        self._tell_all(UnavailableError(f"the link to {self.link.who} is lost"))
+    def _on_link_lost(self, error: DmiError) -> None:
+        self._tell_all(error)
 
     def _on_radio_lost(self, error: DmiError) -> None:
         self._heard.set()
@@ -316,12 +279,3 @@ def _patience(link: BleLink) -> float:
     if link.connects:
         return link.slot_timeout + 3 * link.find_timeout + link.connect_timeout + _MARGIN
     return _FIRST_PACKET + _MARGIN
-
-
-def _decoded(data: bytes | DmiError, visit: BleVisit) -> Answer:
-    if isinstance(data, DmiError):
-        return data
-    try:
-        return decode(data, visit)
-    except DmiError as error:
-        return error

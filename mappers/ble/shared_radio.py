@@ -27,8 +27,9 @@ from dmi.errors import DmiError, UnavailableError
 from mappers.ble.advertisements import Identity
 from mappers.ble.audience import Audience, Listener
 from mappers.ble.config import BleLink, Scan
+from mappers.ble.ladder import Ladder, Rung
+from mappers.ble.links.slots import Slots
 from mappers.ble.radio import RadioBackend, is_bluez, open_radio
-from mappers.ble.radio_plan import Ladder, Rung, Slots
 from mappers.ble.secrets import read_passkey
 from mappers.ble.troubles import translated
 
@@ -74,6 +75,7 @@ class SharedRadio:
         self._silence = Ladder((Rung.RESTART_SCAN, Rung.POWER_CYCLE, Rung.REOPEN), 1)
         self._doubted = time.monotonic()
         self._last_cycle = -_CYCLE_AT_MOST_EVERY
+        self._crowd_told = False
 
     # --------------------------------------------------------------- life ----
 
@@ -245,6 +247,21 @@ class SharedRadio:
         return await self._audience.find(link, identity)
 
     # --------------------------------------------------------------- links ----
+
+    def note_yield(self, link: BleLink) -> None:
+        """A device gave up a link over which something is pushed, because others waited."""
+        self.tally["links_yielded"] += 1
+        level = logging.DEBUG if self._crowd_told else logging.WARNING
+        self._crowd_told = True
+        log.log(
+            level,
+            "radio %s: more devices want to keep a link than its %d slots; %s and others are "
+            "served in turns of %g s",
+            self.name,
+            self.slots.count,
+            link.who,
+            link.lease,
+        )
 
     async def connect(
         self, link: BleLink, identity: Identity, on_lost: Callable[[], None]

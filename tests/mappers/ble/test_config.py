@@ -3,7 +3,7 @@ from pydantic import ValidationError
 
 from dmi.errors import ConfigError, ConversionError
 from mappers.ble.config import BleLink, Kind
-from mappers.ble.gatt import decode, encode
+from mappers.ble.links.exchange import decode, encode
 from mappers.ble.secrets import read_key, read_passkey
 from mappers.ble.visit import BleVisit, Source
 

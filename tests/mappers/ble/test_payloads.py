@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dmi.errors import ConversionError, UnsupportedError
 from mappers.ble.characteristics import BY_NAME, BY_UUID, decode_standard
-from mappers.ble.gatt import encode
+from mappers.ble.links.exchange import encode
 from mappers.ble.payloads import Endianness, FieldType, Layout, decode_field, encode_field
 from mappers.ble.visit import BleVisit
 

@@ -1,8 +1,7 @@
-"""One device's link: made when it is needed, kept while something is pushed, else given up."""
+"""What goes over a link: reads, writes and subscriptions of the characteristics of properties."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 
 from bleak import BleakClient
 from bleak.backends.characteristic import BleakGATTCharacteristic
@@ -10,165 +9,39 @@ from bleak.backends.characteristic import BleakGATTCharacteristic
 from dmi.errors import (
     AccessDeniedError,
     ConversionError,
-    DmiError,
     NotFoundError,
-    UnavailableError,
     UnsupportedError,
 )
 from dmi.readings import Value
-from mappers.ble.advertisements import Identity, read_bytes
+from mappers.ble.advertisements import read_bytes
 from mappers.ble.characteristics import decode_standard
 from mappers.ble.config import BleLink
 from mappers.ble.payloads import FieldType, Layout, encode_field
-from mappers.ble.shared_radio import SharedRadio
 from mappers.ble.troubles import translated
 from mappers.ble.visit import BleVisit, WriteMode
 
-__all__ = ["GattLink", "decode", "encode", "find_characteristic"]
-
-_DISCONNECT_SECONDS = 3.0
+__all__ = ["Exchange", "decode", "encode", "find_characteristic"]
 
 
-class GattLink:
-    """The link to one device, over a radio that has few.
+class Exchange:
+    """One connection to a device, used by the settings of its properties.
 
     Attributes:
-        subscribed: What is pushed over it.
-        mtu: Bytes of the longest packet, as of the last connection.
+        client: The connection.
     """
 
-    def __init__(
-        self, radio: SharedRadio, link: BleLink, identity: Identity, on_lost: Callable[[], None]
-    ) -> None:
-        self.subscribed: list[BleakGATTCharacteristic] = []
-        self.mtu = 0
-        self._radio = radio
+    def __init__(self, client: BleakClient, link: BleLink) -> None:
+        self.client = client
         self._link = link
-        self._identity = identity
-        self._on_lost = on_lost
-        self._client: BleakClient | None = None
-        self._has_slot = False
-        self._lock = asyncio.Lock()
-        self._leaving = False
-        self._closed = False
-        self._was_lost = False
-        self._timer: asyncio.TimerHandle | None = None
 
-    @property
-    def kept(self) -> bool:
-        """Whether it is not given up between uses; then its loss is final."""
-        return self._link.keep_link or bool(self.subscribed)
-
-    @asynccontextmanager
-    async def use(self) -> AsyncIterator[BleakClient]:
-        """Have the link for the length of a block; it is made if there is none.
-
-        Raises:
-            DmiError: There is no slot, or the device cannot be reached.
-        """
-        async with self._lock:
-            client = await self._connected()
-            try:
-                yield client
-            finally:
-                await self._rest()
-
-    async def _connected(self) -> BleakClient:
-        self._cancel_timer()
-        if self._closed:
-            raise UnavailableError("the device is being disconnected")
-        if self._was_lost:
-            raise UnavailableError(f"the link to {self._link.who} is lost")
-        if self._client is not None:
-            self._radio.slots.use(self)
-            return self._client
-        await self._radio.await_sight(self._link, self._identity)
-        await self._radio.slots.acquire(self, self._link.slot_timeout)
-        self._has_slot = True
-        try:
-            client = await self._radio.connect(self._link, self._identity, self._lost)
-        except BaseException:
-            self._free_slot()
-            raise
-        if not client.is_connected:
-            self._free_slot()
-            raise UnavailableError(f"{self._link.who} ended the link at once")
-        self._client = client
-        self.mtu = client.mtu_size
-        return client
-
-    async def _rest(self) -> None:
-        """After a use: give up at once, soon, or not at all."""
-        if self._client is None:
-            return
-        slots = self._radio.slots
-        if self._leaving or (slots.wanted and not self.kept):
-            await self._disconnect()
-        elif not self.kept:
-            slots.rest(self)
-            self._timer = asyncio.get_running_loop().call_later(
-                self._link.idle_release, lambda: self._radio.spawn(self.give_up())
-            )
-
-    async def give_up(self) -> None:
-        """End the link, unless it is in use: then afterwards."""
-        if self._lock.locked():
-            self._leaving = True
-            return
-        async with self._lock:
-            await self._disconnect()
-
-    async def close(self) -> None:
-        """End the link for good; never raises."""
-        self._closed = True
-        self._cancel_timer()
-        async with self._lock:
-            await self._disconnect()
-
-    async def _disconnect(self) -> None:
-        self._cancel_timer()
-        self._leaving = False
-        client, self._client = self._client, None
-        try:
-            if client is not None:
-                self._radio.tally["links_released"] += 1
-                async with asyncio.timeout(_DISCONNECT_SECONDS):
-                    with translated("disconnecting"):
-                        await client.disconnect()
-        except (DmiError, TimeoutError):
-            # It is as good as gone; the next connection cleans up what is left.
-            self._radio.tally["disconnects_failed"] += 1
-        finally:
-            self._free_slot()
-
-    def _lost(self) -> None:
-        """The link has ended, by our doing or not."""
-        if self._client is None:
-            return
-        self._client = None
-        self._cancel_timer()
-        self._radio.tally["links_lost"] += 1
-        self._was_lost = self.kept
-        self._free_slot()
-        self._on_lost()
-
-    def _free_slot(self) -> None:
-        if self._has_slot:
-            self._has_slot = False
-            self._radio.slots.release(self)
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    async def read(self, client: BleakClient, visit: BleVisit) -> bytes:
+    async def read(self, visit: BleVisit) -> bytes:
         """Read the characteristic or descriptor of a property.
 
         Raises:
             UnavailableError: The link is lost.
             DmiError: The device has no such thing, or refuses.
         """
+        client = self.client
         characteristic = find_characteristic(client, visit)
         with translated(f"reading {characteristic.uuid} of {self._link.who}"):
             async with asyncio.timeout(self._link.timeout):
@@ -179,17 +52,18 @@ class GattLink:
                     raise AccessDeniedError(f"{characteristic.uuid} can only be pushed or written")
                 return bytes(await client.read_gatt_char(characteristic))
 
-    async def write(self, client: BleakClient, visit: BleVisit, value: Value) -> None:
+    async def write(self, visit: BleVisit, value: Value) -> None:
         """Write a property; returns once the device has confirmed, where it does.
 
         Raises:
             UnavailableError: It is not known to have arrived.
             DmiError: The value does not fit, or the device refuses.
         """
+        client = self.client
         characteristic = find_characteristic(client, visit)
         whole = b""
         if visit.offset or visit.bit is not None:
-            whole = await self.read(client, visit)
+            whole = await self.read(visit)
         data = encode(visit, value, whole)
         with translated(f"writing {characteristic.uuid} of {self._link.who}"):
             async with asyncio.timeout(self._link.timeout):
@@ -204,32 +78,31 @@ class GattLink:
                 await client.write_gatt_char(characteristic, data, response=response)
 
     async def subscribe(
-        self, visit: BleVisit, client: BleakClient, pushed: Callable[[bytes], None]
-    ) -> None:
-        """Have the device push a characteristic.
+        self, visit: BleVisit, pushed: Callable[[bytes], None]
+    ) -> BleakGATTCharacteristic:
+        """Have the device push a characteristic, and give that.
 
         Raises:
             DmiError: It cannot, or refuses.
         """
+        client = self.client
         characteristic = find_characteristic(client, visit)
         if not {"notify", "indicate"} & set(characteristic.properties):
             raise UnsupportedError(f"{characteristic.uuid} is neither notified nor indicated")
         with translated(f"subscribing {characteristic.uuid} of {self._link.who}"):
             async with asyncio.timeout(self._link.timeout):
                 await client.start_notify(characteristic, lambda _, data: pushed(bytes(data)))
-        self.subscribed.append(characteristic)
+        return characteristic
 
-    async def unsubscribe(self, client: BleakClient) -> None:
-        """Have nothing pushed any more.
+    async def unsubscribe(self, characteristic: BleakGATTCharacteristic) -> None:
+        """Have it pushed no more.
 
         Raises:
             DmiError: The device refuses, or the link is lost.
         """
-        while self.subscribed:
-            characteristic = self.subscribed.pop()
-            with translated(f"unsubscribing {characteristic.uuid} of {self._link.who}"):
-                async with asyncio.timeout(self._link.timeout):
-                    await client.stop_notify(characteristic)
+        with translated(f"unsubscribing {characteristic.uuid} of {self._link.who}"):
+            async with asyncio.timeout(self._link.timeout):
+                await self.client.stop_notify(characteristic)
 
 
 def find_characteristic(client: BleakClient, visit: BleVisit) -> BleakGATTCharacteristic:
