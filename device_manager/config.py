@@ -10,7 +10,7 @@ from pydantic.alias_generators import to_camel
 
 from device_manager.storage.database import Synchronous
 from dmi.logs import LogFormat, LogLevel
-from dmi.rest_access import read_token
+from dmi.rest.door import Door, DoorSettings
 from dmi.settings import load_settings, settings_parser
 from dmi.unix_socket import MANAGER_SOCKET
 
@@ -38,8 +38,32 @@ class ManagerConfig(BaseModel):
     )
     api_token_file: Path | None = Field(
         default=None,
-        description="File with the token that REST clients must show, 16 characters at "
-        "least; needed to listen anywhere but on loopback.",
+        description="File with one token for everything, 16 characters at least, that REST "
+        "clients must show. For several clients there is `apiClients`.",
+    )
+    api_clients: Path | None = Field(
+        default=None,
+        description="YAML file of REST clients and what each may do, made by `dmi token`; "
+        "it is read again when it changes.",
+    )
+    api_certificate: Path | None = Field(
+        default=None, description="Our certificate and its chain, PEM: the API is HTTPS."
+    )
+    api_key: Path | None = Field(default=None, description="Its key, PEM, without a password.")
+    api_client_ca: Path | None = Field(
+        default=None,
+        description="Who signs clients' certificates, PEM: clients must show one, and its "
+        "name is theirs.",
+    )
+    api_insecure: bool = Field(
+        default=False,
+        description="Let everybody in although the API can be reached from other machines.",
+    )
+    api_rate: float | None = Field(
+        default=None,
+        ge=0,
+        description="Requests a second that one REST client may make, 0 for any number; by "
+        "default 2000, and any number where only this machine can ask.",
     )
     devices: Path | None = Field(
         default=None, description="Folder, or file, of devices and models; it is watched."
@@ -64,14 +88,26 @@ class ManagerConfig(BaseModel):
         """Where the database lies."""
         return self.data_dir / "manager.db"
 
-    def token(self) -> str:
-        """What REST clients must show; empty when nothing.
+    def door(self) -> Door:
+        """What guards the REST API.
 
         Raises:
-            ConfigError: The file cannot be read or holds fewer than 16 characters; or there
-                is none although others than this machine's users can reach the API.
+            ConfigError: A file that it needs is missing or wrong; or there is nothing to
+                guard it although others than this machine's users can reach it.
         """
-        return read_token(self.api_token_file, "apiTokenFile", self.api)
+        return Door.of(
+            DoorSettings(
+                self.api,
+                "api",
+                token_file=self.api_token_file,
+                clients=self.api_clients,
+                certificate=self.api_certificate,
+                key=self.api_key,
+                client_ca=self.api_client_ca,
+                insecure=self.api_insecure,
+                rate=self.api_rate,
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from typing import Final
 import orjson
 
 from device_manager.api.app import create_app
-from device_manager.api.server import serve_http
 from device_manager.config import ManagerConfig, load_config, parse_options
 from device_manager.dmi_service.server import serve
 from device_manager.node import Node
@@ -20,6 +19,7 @@ from device_manager.upstreams.files import FilesUpstream
 from dmi.errors import ConfigError, ConflictError
 from dmi.lifecycle import Job, collect_garbage_rarely, run_until, stopped_by_signals
 from dmi.logs import set_up_logging
+from dmi.rest.serving import serve_http
 
 __all__ = ["Ready", "main", "run_manager"]
 
@@ -71,12 +71,12 @@ async def run_manager(
         ConfigError: A setting or the database is wrong; alone or in an ExceptionGroup.
         ConflictError: Another process serves on the socket; alone or in an ExceptionGroup.
     """
-    token = config.token()
+    door = config.door()
     async with _node(config, quarantine_corrupt=quarantine_corrupt) as node:
         collect_garbage_rarely()
         async with (
             serve(node, config.socket, lease=config.lease, grace=config.grace) as dmi,
-            serve_http(create_app(node, dmi, token=token), config.api) as address,
+            serve_http(create_app(node, dmi, door=door), config.api, tls=door.tls) as address,
         ):
             jobs: dict[str, Job] = {}
             if config.devices is not None:

@@ -70,8 +70,32 @@ class MapperConfig(BaseModel):
     )
     rest_token_file: Path | None = Field(
         default=None,
-        description="File with the token that REST clients must show, 16 characters at "
-        "least; needed to listen anywhere but on loopback.",
+        description="File with one token for everything, 16 characters at least, that REST "
+        "clients must show. For several clients there is `restClients`.",
+    )
+    rest_clients: Path | None = Field(
+        default=None,
+        description="YAML file of REST clients and what each may do, made by `dmi token`; "
+        "it is read again when it changes.",
+    )
+    rest_certificate: Path | None = Field(
+        default=None, description="Our certificate and its chain, PEM: REST is HTTPS."
+    )
+    rest_key: Path | None = Field(default=None, description="Its key, PEM, without a password.")
+    rest_client_ca: Path | None = Field(
+        default=None,
+        description="Who signs clients' certificates, PEM: clients must show one, and its "
+        "name is theirs.",
+    )
+    rest_insecure: bool = Field(
+        default=False,
+        description="Let everybody in although REST can be reached from other machines.",
+    )
+    rest_rate: float | None = Field(
+        default=None,
+        ge=0,
+        description="Requests a second that one REST client may make, 0 for any number; by "
+        "default 2000, and any number where only this machine can ask.",
     )
     log_level: LogLevel = Field(default="info", description="Least severe lines that are logged.")
     log_format: LogFormat = Field(

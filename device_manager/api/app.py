@@ -5,28 +5,29 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from device_manager.api import bulk, changes, health, mappers, objects, twins
+from device_manager.api import bulk, changes, commands, health, mappers, objects, twins
 from device_manager.api.answers import add_problem_handlers
 from device_manager.api.context import Api
 from device_manager.api.metrics import make_registry
 from device_manager.dmi_service.server import DmiServer
 from device_manager.node import Node
 from dmi.clock import Clock, SystemClock
-from dmi.rest_access import Access
+from dmi.rest.door import Door
+from dmi.rest.guard import Guard
 
 __all__ = ["create_app"]
 
 
 def create_app(
-    node: Node, dmi: DmiServer, *, token: str = "", clock: Clock | None = None
+    node: Node, dmi: DmiServer, *, door: Door | None = None, clock: Clock | None = None
 ) -> FastAPI:
     """Put the application together.
 
     Args:
         node: What it shows and changes.
         dmi: The running DMI services.
-        token: Wanted of every client as a bearer token, except for /healthz and /readyz;
-            empty for none: then only this machine's own users must be able to reach it.
+        door: Who may ask; without one, only this machine's own users must be able to
+            reach it.
         clock: For the age of values.
     """
     app = FastAPI(
@@ -42,8 +43,11 @@ def create_app(
     # is registered once more below, for the OpenAPI document.
     hot = "/api/v1/devices/{namespace}/{name}/twins/{property:path}"
     app.router.routes.insert(0, Route(hot, twins.get_twin, methods=["GET"]))
-    for part in (twins, objects, bulk, mappers, changes, health):
+    for part in (twins, commands, objects, bulk, mappers, changes, health):
         app.include_router(part.router)
     add_problem_handlers(app)
-    app.add_middleware(Access, token=token)
+    if door is None:
+        app.add_middleware(Guard)
+    else:
+        app.add_middleware(Guard, keys=door.keys, limits=door.limits)
     return app

@@ -13,7 +13,7 @@ def config(*argv, environment=None):
 def test_defaults_listen_on_loopback_without_a_token():
     found = config()
     assert found.api == "127.0.0.1:10350"
-    assert found.token() == ""
+    assert not found.door().keys.are_needed
     assert found.database == Path("/var/lib/dmi/manager.db")
 
 
@@ -65,28 +65,29 @@ def test_a_wrong_setting_is_told_with_where_it_was_given(argv, environment, said
 
 @pytest.mark.parametrize("api", ["0.0.0.0:80", "[::]:80", "192.168.1.5:80", "example.org:80"])
 def test_listening_for_others_needs_a_token(tmp_path, api):
-    with pytest.raises(ConfigError, match="needs apiTokenFile"):
-        config("--api", api).token()
+    with pytest.raises(ConfigError, match="needs apiClients"):
+        config("--api", api).door()
     file = tmp_path / "token"
     file.write_text(" sixteen letters!\n")
-    assert config("--api", api, "--api-token-file", str(file)).token() == "sixteen letters!"
+    door = config("--api", api, "--api-token-file", str(file)).door()
+    assert door.keys.token.encode() == b"sixteen letters!"
 
 
 @pytest.mark.parametrize(
     "api", ["127.0.0.1:0", "127.8.8.8:1", "[::1]:80", "localhost:1", "unix:/x"]
 )
 def test_listening_for_this_machine_needs_none(api):
-    assert config("--api", api).token() == ""
+    assert config("--api", api).door().keys.are_needed is False
 
 
 def test_a_token_file_must_hold_a_token(tmp_path):
     file = tmp_path / "token"
     with pytest.raises(ConfigError, match="No such file"):
-        config("--api-token-file", str(file)).token()
+        config("--api-token-file", str(file)).door()
     for content in ("\n", "fifteen letters"):
         file.write_text(content)
         with pytest.raises(ConfigError, match="fewer than 16"):
-            config("--api-token-file", str(file)).token()
+            config("--api-token-file", str(file)).door()
 
 
 def test_help_lists_every_setting(capsys):

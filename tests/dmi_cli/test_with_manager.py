@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from device_manager.api.app import create_app
-from device_manager.api.server import serve_http
 from device_manager.dmi_service.server import serve
 from device_manager.node import Node
 from device_manager.records import TwinReading
 from dmi.readings import Reading
 from dmi.reports import DeviceState, Outcome, OutcomeStatus
 from dmi.resources import Key
+from dmi.rest.serving import serve_http
 from dmi_cli.exits import Exit
 from dmi_cli.main import main
 

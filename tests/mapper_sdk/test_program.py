@@ -86,7 +86,7 @@ async def test_a_mapper_without_a_manager_waits_and_can_be_stopped(socket_dir):
     [
         (("--link", "v7"), "--link: link: must be one of"),
         (("--link", "files"), "link files needs devices"),
-        (("--rest", "0.0.0.0:0"), "needs restTokenFile"),
+        (("--rest", "0.0.0.0:0"), "needs restClients"),
         (("--link", "v1beta1", "--socket", "/dev/null", "--rest", "off"), "/dev/null"),
     ],
 )

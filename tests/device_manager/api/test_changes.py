@@ -6,10 +6,10 @@ import orjson
 import pytest
 
 from device_manager.api.app import create_app
-from device_manager.api.server import serve_http
 from device_manager.records import TwinReading
 from dmi.errors import ConfigError, ConflictError
 from dmi.readings import Reading
+from dmi.rest.serving import serve_http
 from tests.device_manager.api.conftest import services
 from tests.device_manager.dmi_service.v1_mapper import socket_path
 from tests.device_manager.plants import PUMP, device, model

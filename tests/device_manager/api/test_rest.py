@@ -6,6 +6,9 @@ from device_manager.api.schemas import Mapper
 from device_manager.records import TwinReading
 from dmi.errors import UnavailableError
 from dmi.readings import Reading
+from dmi.rest.door import Door
+from dmi.rest.guard import Keys
+from dmi.rest.limits import Limits
 from tests.device_manager.api.conftest import client_of, services
 from tests.device_manager.plants import PUMP, device, model
 
@@ -130,7 +133,8 @@ async def test_two_applications_in_one_process_have_two_registries(node):
 
 @pytest.fixture
 async def guarded(node):
-    async with client_of(create_app(node, services(node), token=TOKEN)) as http:
+    door = Door(Keys(TOKEN), None, Limits())
+    async with client_of(create_app(node, services(node), door=door)) as http:
         yield http
 
 

@@ -17,13 +17,13 @@ def test_an_address_in_use_is_a_settings_error(plant):
 def test_an_unknown_host_is_a_settings_error(plant, tmp_path):
     file = tmp_path / "token"
     file.write_text("x" * 16)
-    with pytest.raises(ConfigError, match="rest: "):
+    with pytest.raises(ConfigError, match="cannot listen on"):
         RestService(plant.mapper, MapperConfig(rest="no..host:1", rest_token_file=file))
 
 
 @pytest.mark.parametrize(
     ("content", "match"),
-    [(None, "needs restTokenFile"), ("", "fewer than 16")],
+    [(None, "needs restClients"), ("", "fewer than 16")],
 )
 def test_listening_for_others_needs_a_good_token(plant, tmp_path, content, match):
     file = None

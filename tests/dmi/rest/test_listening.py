@@ -1,6 +1,6 @@
 import socket
 
-from device_manager.api.server import listen
+from dmi.rest.serving import listen
 
 
 def test_answers_are_not_held_back_to_be_joined():

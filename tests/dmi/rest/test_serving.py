@@ -1,0 +1,148 @@
+import asyncio
+import os
+import ssl
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from dmi.errors import ConfigError
+from dmi.rest import serving as module
+from dmi.rest.guard import IDENTITY, Guard, Keys
+from dmi.rest.serving import HttpServer, serve_http
+from dmi.rest.tls import ServerTls, common_name
+
+
+async def who(scope, receive, send):
+    await PlainTextResponse(scope[IDENTITY].name)(scope, receive, send)
+
+
+def trusting(authority, files=None):
+    context = ssl.create_default_context(cafile=authority.file)
+    if files is not None:
+        context.load_cert_chain(*files)
+    return context
+
+
+async def get(url, context, path="/"):
+    async with httpx.AsyncClient(verify=context) as http:
+        return await http.get(url + path)
+
+
+async def test_https_with_our_own_certificate(authority):
+    tls = ServerTls(*authority.issue("mapper"))
+    async with serve_http(Guard(who), "127.0.0.1:0", tls=tls) as url:
+        assert url.startswith("https://127.0.0.1:")
+        assert (await get(url, trusting(authority))).text == "local"
+        with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
+            await get(url, ssl.create_default_context())
+        with pytest.raises(httpx.RemoteProtocolError):
+            await get(url.replace("https", "http"), False)
+
+
+async def test_clients_are_known_by_their_certificates(authority, stranger):
+    tls = ServerTls(*authority.issue("mapper"), client_ca=authority.file)
+    guard = Guard(who, Keys(certificates=True))
+    async with serve_http(guard, "127.0.0.1:0", tls=tls) as url:
+        assert (await get(url, trusting(authority, authority.issue("plc-7")))).text == "plc-7"
+        only_dns = authority.issue("", file="plc-8")
+        assert (await get(url, trusting(authority, only_dns))).text == "plc-8"
+        for files in (None, stranger.issue("plc-7")):
+            with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError, httpx.ConnectError)):
+                await get(url, trusting(authority, files))
+
+
+async def test_a_renewed_certificate_is_taken_up(authority, stranger, monkeypatch):
+    monkeypatch.setattr(module, "_LOOK_AGAIN", 0.01)
+    files = authority.issue("mapper")
+    async with serve_http(Guard(who), "127.0.0.1:0", tls=ServerTls(*files)) as url:
+        assert (await get(url, trusting(authority))).text == "local"
+        stamp = files[0].stat().st_mtime_ns
+        files[1].write_text("half written")
+        stranger.issue("mapper")
+        for file in files:
+            os.utime(file, ns=(stamp, stamp + 10**9))
+        async with asyncio.timeout(5):
+            while True:
+                try:
+                    answer = await get(url, trusting(stranger))
+                    break
+                except httpx.ConnectError:
+                    await asyncio.sleep(0.01)
+        assert answer.text == "local"
+
+
+def test_wrong_files_are_told(authority, stranger, tmp_path):
+    certificate, key = authority.issue("mapper")
+    _, other = stranger.issue("other")
+    locked = authority.issue("locked", password=b"secret")
+    nothing = tmp_path / "none"
+    for tls, match in (
+        (ServerTls(certificate, nothing), "No such file"),
+        (ServerTls(certificate, other), "KEY_VALUES_MISMATCH"),
+        (ServerTls(*locked), "wants a password"),
+        (ServerTls(key, key), "NO_START_LINE|PEM"),
+        (ServerTls(certificate, key, nothing), "No such file"),
+        (ServerTls(certificate, key, key), "authority"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            HttpServer(who, "127.0.0.1:0", tls=tls)
+        assert tls.stamp() != () or match == "No such file"
+
+
+@pytest.mark.parametrize(
+    ("certificate", "name"),
+    [
+        (None, ""),
+        ({}, ""),
+        ({"subject": ((("organizationName", "o"),), (("commonName", "a"),))}, "a"),
+        ({"subject": (), "subjectAltName": (("IP Address", "::1"), ("DNS", "b"))}, "b"),
+    ],
+)
+def test_the_name_in_a_certificate(certificate, name):
+    assert common_name(certificate) == name
+
+
+@pytest.fixture
+async def raw():
+    async with serve_http(Guard(who), "127.0.0.1:0") as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, port)
+        yield reader, writer
+        writer.close()
+
+
+async def test_an_endless_head_is_cut_off(raw):
+    reader, writer = raw
+    writer.write(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+    for _ in range(70):
+        writer.write(b"x-filler: " + b"x" * 1000 + b"\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 431")
+    await reader.read()
+    assert reader.at_eof()
+
+
+async def test_a_head_that_does_not_come_is_given_up(monkeypatch):
+    monkeypatch.setattr(module, "_HEAD_SECONDS", 0.05)
+    async with serve_http(Guard(who), "127.0.0.1:0") as url:
+        host, port = url.removeprefix("http://").split(":")
+        reader, writer = await asyncio.open_connection(host, port)
+        writer.write(b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n")
+        assert await reader.read() == b""
+        writer.close()
+
+
+async def test_a_large_body_is_no_large_head(raw):
+    reader, writer = raw
+    body = b"x" * 200_000
+    head = b"PUT / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n" % len(body)
+    writer.write(head + body)
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+
+async def test_a_server_that_never_ran_lets_go_of_its_socket(socket_dir):
+    path = socket_dir / "api.sock"
+    server = HttpServer(who, f"unix:{path}")
+    assert path.exists()
+    server.close()
+    assert not path.exists()
