@@ -12,6 +12,7 @@ from dmi.reports import Desired, DeviceState, Outcome
 from dmi.resources import Key
 from mapper_sdk.bus import Buses
 from mapper_sdk.connection import Surroundings
+from mapper_sdk.delivery.service import Delivery
 from mapper_sdk.devices import Plan
 from mapper_sdk.events import DeviceEvent
 from mapper_sdk.hub import Batch, Hub
@@ -36,6 +37,7 @@ class Mapper:
         poller: The timer, with its statistics.
         sessions: The devices being served.
         states: State of every device that was ever heard of and is not gone.
+        delivery: Brings readings to sinks; None in a mapper without any.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class Mapper:
         self.hub.add("link", link.report)
         self.poller = Poller(clock)
         self.table = DeviceTable(driver_class, self, protocol)
+        self.delivery: Delivery | None = None
         self._around = Surroundings(driver_class, self.poller, self.hub, clock, self._report_event)
         self._buses = Buses()
         self._rng = rng or Random()  # noqa: S311 - spreads retries
