@@ -1,6 +1,7 @@
 """The device manager's REST API, as the verbs use it."""
 
 import os
+import ssl
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,7 +39,7 @@ class Client:
             timeout: Seconds for one answer.
 
         Raises:
-            ConfigError: The address or the token file is unusable.
+            ConfigError: The address, the token file or a file of TLS is unusable.
         """
         self.server = server or os.environ.get("DMI_SERVER") or DEFAULT_SERVER
         self._timeout = timeout
@@ -49,6 +50,7 @@ class Client:
             transport=transport,
             timeout=timeout,
             trust_env=False,
+            verify=_tls() if base.startswith("https:") else True,
             headers=_authorization(),
         )
 
@@ -185,3 +187,15 @@ def _authorization() -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"DMI_TOKEN_FILE {file}: {error}") from error
     return {"authorization": f"Bearer {token}"}
+
+
+def _tls() -> ssl.SSLContext:
+    authority, certificate = os.environ.get("DMI_CA_FILE"), os.environ.get("DMI_CERTIFICATE_FILE")
+    try:
+        context = ssl.create_default_context(cafile=authority or None)
+        if certificate:
+            context.load_cert_chain(certificate, os.environ.get("DMI_KEY_FILE"))
+    except (OSError, ssl.SSLError) as error:
+        files = "DMI_CA_FILE, DMI_CERTIFICATE_FILE, DMI_KEY_FILE"
+        raise ConfigError(f"{files}: {error}") from error
+    return context

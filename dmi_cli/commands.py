@@ -28,6 +28,7 @@ _CHANGES: Final = (
     "mapper",
     "upstream",
     "proposal",
+    "command",
 )
 _BUNDLED: Final = ", ".join(BUILT_IN)
 _SIMULATED: Final = ", ".join(SIMULATORS)
@@ -209,16 +210,27 @@ def _new(parser: argparse.ArgumentParser) -> None:
 
 
 def _discover(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("protocol", metavar="PROTOCOL", help="such as opcua")
+    parser.add_argument(
+        "protocol", metavar="PROTOCOL", help="opcua, ble, or package.module:Class of your own"
+    )
     parser.add_argument(
         "settings",
         nargs="*",
         metavar="KEY=VALUE",
-        help="settings of the protocol, as they stand in a Device's configData",
+        help="settings of the protocol; its page of the manual lists them",
     )
     parser.add_argument("--out", type=Path, metavar="FILE", help="write into this file")
     parser.add_argument(
-        "--for", dest="seconds", type=float, metavar="SECONDS", help="look for so long at most"
+        "--for",
+        dest="seconds",
+        type=_seconds,
+        metavar="SECONDS",
+        help="look for so long at most (default: as the protocol does; ble 10)",
+    )
+    parser.add_argument(
+        "--node",
+        metavar="NAME",
+        help="the node that is to serve what is found (default: the name of this host)",
     )
 
 
@@ -247,6 +259,31 @@ def _doctor(parser: argparse.ArgumentParser) -> None:
     )
     _output(parser, "table", "json")
     _server(parser)
+
+
+def _token(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="of the client, for the audit trail")
+    parser.add_argument(
+        "--file",
+        type=Path,
+        required=True,
+        metavar="FILE",
+        help="the file named by restClients or apiClients; made when it is not there",
+    )
+    parser.add_argument(
+        "--scope",
+        action="append",
+        choices=("read", "write", "admin"),
+        help="what it may do (default read); may be repeated",
+    )
+    parser.add_argument(
+        "--namespace",
+        action="append",
+        metavar="NS",
+        help="where (default everywhere); may be repeated",
+    )
+    parser.add_argument("--days", type=_seconds, metavar="N", help="it ends after so many days")
+    _output(parser, "text", "json")
 
 
 def _version(parser: argparse.ArgumentParser) -> None:
@@ -342,7 +379,16 @@ COMMANDS: Final = (
         _discover,
         epilog="examples:\n"
         "  dmi discover opcua url=opc.tcp://192.168.10.5:4840 --out found.yaml\n"
-        "  dmi discover opcua url=opc.tcp://192.168.10.5:4840 root=2:Plant/2:Boiler",
+        "  dmi discover opcua url=opc.tcp://192.168.10.5:4840 root=2:Plant/2:Boiler\n"
+        "  dmi discover ble radio=hci0 --for 20 --node edge-1 --out found.yaml",
+    ),
+    Command(
+        "token",
+        "make a token for one more client of a REST API",
+        "dmi_cli.token:token",
+        _token,
+        description="Prints the token, this once: the file keeps only its hash. Programs that "
+        "run see the change within a second.",
     ),
     Command(
         "doctor",

@@ -34,6 +34,9 @@ environment:
   DMI_SERVER      address of the device manager (default http://127.0.0.1:10350,
                   or unix:/path/of/socket)
   DMI_TOKEN_FILE  file with the token for it
+  DMI_CA_FILE     who signed its certificate, where it is not publicly known
+  DMI_CERTIFICATE_FILE, DMI_KEY_FILE
+                  our certificate, where it asks for one
   NO_COLOR        plain tables
 
 start with:  dmi demo"""
