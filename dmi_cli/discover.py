@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import socket
 import sys
 from collections.abc import Mapping
 from typing import Any
@@ -26,8 +27,13 @@ def discover(options: argparse.Namespace) -> int:
 
     if not issubclass(driver, Discovering):
         raise UnsupportedError(f"the {options.protocol} driver cannot look for devices")
-    settings = _settings(options.settings)
-    found = asyncio.run(_collect(driver, settings, options.seconds))
+    settings, seconds = _settings(options.settings), options.seconds
+    if seconds is not None and driver.looking_setting:
+        # It ends in time by itself then, and proposes what it has heard so far.
+        settings[driver.looking_setting], seconds = seconds, None
+    found = asyncio.run(_collect(driver, settings, seconds))
+    # KubeEdge calls a node by its host's name in lower case, unless it is told another.
+    _place(found, options.node or socket.gethostname().lower())
     text = yaml.safe_dump_all(found, sort_keys=False, allow_unicode=True)
     if options.out is None:
         sys.stdout.write(text)
@@ -46,15 +52,22 @@ async def _collect(
     driver: Any,  # noqa: ANN401 - a driver's class that is Discovering as well
     settings: Mapping[str, Any],
     seconds: float | None,
-) -> list[Mapping[str, Any]]:
-    found: list[Mapping[str, Any]] = []
+) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
     try:
         async with asyncio.timeout(seconds):
             async for proposal in driver.discover(settings):
-                found += [proposal.model, proposal.device]
+                found += [dict(proposal.model), dict(proposal.device)]
     except TimeoutError:
         pass  # it was told how long to look
     return found
+
+
+def _place(found: list[dict[str, Any]], node: str) -> None:
+    """Say which node serves each device, unless its driver has."""
+    for document in found:
+        if document["kind"] == "Device":
+            document["spec"] = {"nodeName": node, **document["spec"]}
 
 
 def _settings(given: list[str]) -> dict[str, Any]:

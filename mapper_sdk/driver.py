@@ -213,7 +213,14 @@ class Proposal:
 
 
 class Discovering(ABC):
-    """Ability of a driver that can look for devices."""
+    """Ability of a driver that can look for devices.
+
+    Attributes:
+        looking_setting: Name of the setting of `discover` that says for how many seconds to look;
+            empty for a search that ends by itself.
+    """
+
+    looking_setting: ClassVar[str] = ""
 
     @classmethod
     @abstractmethod

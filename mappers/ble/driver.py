@@ -30,6 +30,7 @@ class BleDriver(Driver[BleLink, BleVisit], Subscribing[BleVisit], Discovering):
     visit_model = BleVisit
     takes_turns = False
     longest_wait = 10.0
+    looking_setting = "seconds"
 
     def __init__(self, link: BleLink) -> None:
         super().__init__(link)

@@ -162,9 +162,10 @@ async def test_faults_of_the_devices_stay_theirs(stage):
 async def test_what_discovery_proposes_can_be_applied_as_it_is(stage, dmi):
     simulator = await stage.simulator("--interval", "0.2", kind="ble")
     radio = f"radio=tcp-client:127.0.0.1:{simulator.ready['port']}"
-    code, out, err = await dmi("discover", "ble", radio, "seconds=4")
+    code, out, err = await dmi("discover", "ble", radio, "--for", "2", "--node", "edge-7")
     assert code == 0, err
     devices = [each for each in yaml.safe_load_all(out) if each["kind"] == "Device"]
+    assert {each["spec"]["nodeName"] for each in devices} == {"edge-7"}
     settings = [each["spec"]["protocol"]["configData"] for each in devices]
     assert {each.get("address") for each in settings} >= {
         f"F1:00:00:00:00:{number:02X}" for number in (1, 2)
