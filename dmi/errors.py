@@ -6,6 +6,7 @@ DmiError
 │   └── OutOfRangeError  it fits the type, but not the declared minimum and maximum
 ├── NotFoundError        no such device, model, property or method
 ├── ConflictError        two owners of one name, or a stale version
+│   └── PreconditionError  it is no longer as the request presumes
 ├── AccessDeniedError    write to a ReadOnly property, refused login, missing permission
 ├── RefusedError         the device answered, and said no
 ├── UnsupportedError     the peer or the driver does not have this ability
@@ -38,6 +39,7 @@ __all__ = [
     "NotFoundError",
     "OutOfRangeError",
     "OverloadedError",
+    "PreconditionError",
     "RefusedError",
     "TooLargeError",
     "UnavailableError",
@@ -104,6 +106,13 @@ class ConflictError(DmiError):
     reason = "conflict"
     grpc_code = 10
     http_status = 409
+
+
+class PreconditionError(ConflictError):
+    """What is there is not what the request says must be there."""
+
+    reason = "precondition"
+    http_status = 412
 
 
 class AccessDeniedError(DmiError):
@@ -198,6 +207,7 @@ _BY_REASON: Mapping[str, type[DmiError]] = MappingProxyType(
             OutOfRangeError,
             NotFoundError,
             ConflictError,
+            PreconditionError,
             AccessDeniedError,
             RefusedError,
             UnsupportedError,
