@@ -1,0 +1,311 @@
+"""InfluxDB 2, and what understands its write API: readings as lines over HTTP.
+
+The client library carries the lines; it does not make them, because its Points cost eleven
+times as much. A measurement is a model and a field is a property unless settings say
+otherwise, so that each field has one type; readings of one device with one time that follow
+each other become one line. InfluxDB keeps one value for each series, field and time: a batch
+that is sent again changes nothing.
+"""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import Annotated, Any, ClassVar, Final, cast
+
+import aiohttp
+from influxdb_client.client.influxdb_client_async import InfluxDBClientAsync
+from influxdb_client.domain.write_precision import WritePrecision
+from influxdb_client.rest import ApiException
+from influxdb_client.service.ping_service import PingService
+from pydantic import AfterValidator, Field
+
+from dmi.errors import ConversionError, DmiError, RefusedError, UnavailableError
+from dmi.readings import Quality, Reading
+from dmi.resources import DbInfluxdb2, Resource
+from dmi.secret_refs import SecretRef, read_secret
+from mapper_sdk.delivery.sink import Item, Route, Settings, Sink
+from mapper_sdk.sinks.http_answers import failure, status_error
+from mapper_sdk.sinks.line_protocol import (
+    Precision,
+    field_value,
+    measurement_name,
+    stamp,
+    tag_or_key,
+)
+from mapper_sdk.sinks.payloads import QUALITIES, Template, checked_template
+from mapper_sdk.sinks.tls import Tls, make_context
+
+__all__ = ["Influxdb2Place", "Influxdb2Sink", "Influxdb2Target", "QualityAs"]
+
+_Name = Annotated[str, Field(min_length=1), AfterValidator(checked_template)]
+
+_ROUNDS: Final = 16
+_SHOWN: Final = 300
+
+
+class QualityAs(StrEnum):
+    """How the quality of a reading is written."""
+
+    FIELD = "field"
+    TAG = "tag"
+    NONE = "none"
+
+
+class Influxdb2Target(Settings):
+    """An InfluxDB 2 server and a bucket on it."""
+
+    url: str = Field(
+        pattern=r"^https?://[^\s/]",
+        description="Address of the server, as `http://localhost:8086`.",
+    )
+    org: str = Field(default="", description="Name or ID of the organization.")
+    bucket: str = Field(min_length=1, description="Name or ID of the bucket; it must exist.")
+    token: SecretRef | None = Field(
+        default=None, description="Where the API token is: `env:NAME` or `file:/path`."
+    )
+    precision: Precision = Field(
+        default=Precision.US, description="Unit of times. Coarser ones make close readings one."
+    )
+    gzip: bool = Field(default=False, description="Compress requests.")
+    timeout: float = Field(
+        default=10.0, gt=0, le=300, description="How long one request may take, in seconds."
+    )
+    tls: Tls | None = Field(default=None, description="Of a server with `https`.")
+
+
+class Influxdb2Place(Settings):
+    """How one property's readings are named."""
+
+    measurement: _Name = Field(default="{model}", description="Template of the measurement's name.")
+    field: _Name = Field(
+        default="{property}", description="Template of the key of the field with the value."
+    )
+    tags: dict[str, _Name] = Field(
+        default_factory=dict,
+        description="Tags, key to template, besides `namespace` and `device`, and `property` where"
+        " neither measurement nor field names it.",
+    )
+    quality: QualityAs = Field(
+        default=QualityAs.FIELD,
+        description="`field`: in a field with `_quality` after its key (0 good, 1 uncertain,"
+        " 2 bad). `tag`: as the tag `quality`. `none`: not at all; bad readings are left out.",
+    )
+
+
+class _Series:
+    """What is the same in all lines of one route."""
+
+    __slots__ = ("field", "heads", "quality", "reason")
+
+    def __init__(self, route: Route[Influxdb2Place]) -> None:
+        source, place = route.source, route.place
+        measurement, field = Template(place.measurement), Template(place.field)
+        key = field.fill(source, str)
+        self.field = tag_or_key(key)
+        self.quality = tag_or_key(f"{key}_quality") if place.quality is QualityAs.FIELD else ""
+        self.reason = "" if place.quality is QualityAs.NONE else tag_or_key(f"{key}_reason")
+        tags = {"namespace": source.device.namespace, "device": source.device.name}
+        if "property" not in measurement.fields | field.fields:
+            tags["property"] = source.property
+        tags |= {key: Template(text).fill(source, str) for key, text in place.tags.items()}
+        name = measurement_name(measurement.fill(source, str))
+        self.heads = dict.fromkeys(Quality, _head(name, tags))
+        if place.quality is QualityAs.TAG:
+            for quality in Quality:
+                self.heads[quality] = _head(name, {**tags, "quality": QUALITIES[quality]})
+
+    def fields(self, reading: Reading) -> str:
+        """What a line says of one reading; empty when it can say nothing."""
+        fields = [] if reading.value is None else [f"{self.field}={field_value(reading.value)}"]
+        if self.quality:
+            fields.append(f"{self.quality}={reading.quality.value}i")
+        if self.reason and reading.reason:
+            fields.append(f"{self.reason}={field_value(reading.reason)}")
+        return ",".join(fields)
+
+
+def _head(measurement: str, tags: Mapping[str, str]) -> str:
+    # Sorted, because that is what the server would have to do.
+    pairs = [f"{tag_or_key(key)}={tag_or_key(tags[key])}" for key in sorted(tags)]
+    return ",".join([measurement, *pairs])
+
+
+class _Lines:
+    """A batch as lines, and which readings are in which line."""
+
+    def __init__(self, items: Sequence[Item[Influxdb2Place]], precision: Precision) -> None:
+        self.texts: list[str] = []
+        self.owners: list[list[int]] = []
+        self.refused: dict[int, DmiError] = {}
+        self._end: tuple[str, int] | None = None
+        self._fields: list[str] = []
+        for index, (route, reading) in enumerate(items):
+            try:
+                series = route.cache
+                if not isinstance(series, _Series):
+                    series = route.cache = _Series(route)
+                fields = series.fields(reading)
+            except ConversionError as error:
+                self.refused[index] = error
+                continue
+            if fields:
+                end = (series.heads[reading.quality], stamp(reading.time, precision))
+                self._add(index, end, fields)
+        self._finish()
+
+    def _add(self, index: int, end: tuple[str, int], fields: str) -> None:
+        if end == self._end:
+            self._fields.append(fields)
+            self.owners[-1].append(index)
+            return
+        self._finish()
+        self._end, self._fields = end, [fields]
+        self.owners.append([index])
+
+    def _finish(self) -> None:
+        if self._end is not None:
+            head, moment = self._end
+            self.texts.append(f"{head} {','.join(self._fields)} {moment}")
+            self._end = None
+
+    def refuse(self, bad: Mapping[int, str]) -> None:
+        """Take lines out, by their place, and note why for the readings in them."""
+        for number in sorted(bad, reverse=True):
+            error = RefusedError(bad[number])
+            self.refused.update(dict.fromkeys(self.owners.pop(number), error))
+            del self.texts[number]
+
+
+class Influxdb2Sink(Sink[Influxdb2Target, Influxdb2Place]):
+    """Writes to one bucket."""
+
+    kind: ClassVar[str] = "influxdb2"
+    target_model = Influxdb2Target
+    place_model = Influxdb2Place
+    batch: ClassVar[int] = 5000  # what InfluxDB's own documentation advises
+
+    def __init__(self, target: Influxdb2Target) -> None:
+        super().__init__(target)
+        self._client: InfluxDBClientAsync | None = None
+
+    @classmethod
+    def pushed(cls, declared: Resource) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read `dbMethod.influxdb2`. What it leaves open has this sink's own default."""
+        if not isinstance(declared, DbInfluxdb2):
+            return super().pushed(declared)
+        client, data = declared.influxdb2_client_config, declared.influxdb2_data_config
+        target = {"url": client.url, "org": client.org, "bucket": client.bucket}
+        place: dict[str, Any] = {
+            "tags": {key: _literal(tag) for key, tag in data.tag.items() if tag}
+        }
+        if data.measurement:
+            place["measurement"] = _literal(data.measurement)
+        if data.field_key:
+            place["field"] = _literal(data.field_key)
+        return target, place
+
+    async def open(self) -> None:
+        """See `Sink.open`. Whether the token is good shows at the first write."""
+        target = self.target
+        token = read_secret(target.token) if target.token else ""
+        context = await asyncio.to_thread(make_context, target.tls or Tls())
+        self._client = InfluxDBClientAsync(
+            url=target.url.rstrip("/"),
+            token=token,
+            org=target.org,
+            timeout=round(target.timeout * 1000),
+            enable_gzip=target.gzip,
+            ssl_context=context,
+            allow_redirects=False,  # the token goes to nobody else
+        )
+        try:
+            # `ping` of the client itself hides why there is no answer.
+            ping = PingService(self._client.api_client)  # type: ignore[no-untyped-call]
+            await ping.get_ping_async()  # type: ignore[no-untyped-call]
+        except ApiException as error:
+            await self.close()
+            raise _refusal(error) from error
+        except (aiohttp.ClientError, OSError) as error:
+            await self.close()
+            raise failure(error) from error
+
+    async def send(self, items: Sequence[Item[Influxdb2Place]]) -> Mapping[int, DmiError]:
+        """See `Sink.send`. Lines that the server names as wrong are left out and told."""
+        lines = _Lines(items, self.target.precision)
+        for _ in range(_ROUNDS):
+            if not lines.texts:
+                break
+            try:
+                await self._write(lines.texts)
+                break
+            except ApiException as error:
+                bad = _bad_lines(error, lines.texts)
+                if not bad:
+                    raise _refusal(error) from error
+                # What else the server did with this request differs between its versions.
+                lines.refuse(bad)
+            except (aiohttp.ClientError, OSError) as error:
+                raise failure(error) from error
+        else:
+            raise RefusedError("InfluxDB refuses line after line")
+        return lines.refused
+
+    async def _write(self, lines: Sequence[str]) -> None:
+        if self._client is None:
+            raise UnavailableError("not open")
+        target = self.target
+        # Bytes pass through the client as they are.
+        body, precision = "\n".join(lines).encode(), cast("WritePrecision", target.precision.value)
+        await self._client.write_api().write(target.bucket, target.org, body, precision)
+
+    async def close(self) -> None:
+        """See `Sink.close`."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.close()  # type: ignore[no-untyped-call]
+
+
+def _literal(text: str) -> str:
+    """A name of KubeEdge's, which is no template."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _refusal(error: ApiException) -> DmiError:
+    return status_error(error.status or 0, _message(error) or str(error.reason or ""))
+
+
+def _message(error: ApiException) -> str:
+    answer = _answer(error)
+    return str(answer.get("message") or answer.get("error") or error.body or "")
+
+
+def _answer(error: ApiException) -> dict[str, Any]:
+    try:
+        answer = json.loads(error.body or "")
+    except ValueError:
+        return {}
+    return answer if isinstance(answer, dict) else {}
+
+
+def _bad_lines(error: ApiException, lines: Sequence[str]) -> dict[int, str]:
+    """Which lines the server named, and what it said of each.
+
+    Source:
+        InfluxDB OSS v2 writes `unable to parse 'LINE': WHY` into `message`; v3 answers a list
+        `data` of `line_number` (from 1), `original_line` (shortened) and `error_message`.
+    """
+    if error.status not in (400, 422):
+        return {}
+    bad: dict[int, str] = {}
+    for entry in _answer(error).get("data") or ():
+        number, original = entry.get("line_number", 0) - 1, entry.get("original_line", "")
+        if 0 <= number < len(lines) and original and lines[number].startswith(original[:20]):
+            bad[number] = str(entry.get("error_message", ""))[:_SHOWN]
+    message = _message(error)
+    if "unable to parse '" in message:
+        for number, line in enumerate(lines):
+            _, found, why = message.partition(f"unable to parse '{line}': ")
+            if found:
+                bad[number] = why.partition("\n")[0][:_SHOWN]
+    return bad
