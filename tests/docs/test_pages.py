@@ -13,9 +13,15 @@ from mapper_sdk.config import parse_options as mapper_options
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
     str(page.relative_to(ROOT))
-    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"))
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("*/README.md"))
 )
-RUNNING = ("README.md", "docs/drivers.md", "docs/operating.md", "docs/rest.md")
+RUNNING = (
+    "README.md",
+    "docs/drivers.md",
+    "docs/operating.md",
+    "docs/rest.md",
+    "docs/security.md",
+)
 
 _LINK = re.compile(r"\]\(([^)#\s]+)(?:#([^)\s]+))?\)")
 _ANCHOR = re.compile(r"\]\(([^)#\s]*)#([^)\s]+)\)")
@@ -73,7 +79,7 @@ def _anchors(text):
 
 def _commands(text):
     """Every call of `dmi` that stands on a line of its own, as words."""
-    for line in _COMMAND.findall(text):
+    for line in _COMMAND.findall(text.replace("\\\n", " ")):
         words = shlex.split(line, comments=True)
         command = []
         for word in [*words, ";"]:
