@@ -1,13 +1,24 @@
-"""What mapper and manager tell each other beside readings: wishes, outcomes, states, names."""
+"""What mapper and manager tell each other beside readings: wishes, commands, states, names."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Final
 
 from dmi.readings import Value
 from dmi.resources import Key
 
-__all__ = ["STATES", "Desired", "DeviceState", "Outcome", "OutcomeStatus", "Registration"]
+__all__ = [
+    "STATES",
+    "Command",
+    "CommandProgress",
+    "Desired",
+    "DeviceState",
+    "Outcome",
+    "OutcomeStatus",
+    "Phase",
+    "Registration",
+]
 
 STATES: Final = ("online", "offline", "unhealthy", "unknown")
 """What a device can be, in KubeEdge's words."""
@@ -91,3 +102,57 @@ class Registration:
     link_schema: str = ""
     visit_schema: str = ""
     address: str = ""
+
+
+class Phase(IntEnum):
+    """How far a command has come; the numbers are those of `dmi.v1.Phase`."""
+
+    ACCEPTED = 0
+    RUNNING = 1
+    SUCCEEDED = 2
+    UNSUCCESSFUL = 3
+    EXPIRED = 4
+    CANCELLED = 5
+
+    @property
+    def is_final(self) -> bool:
+        """Whether nothing follows."""
+        return self > Phase.RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A method of a device that is to be called, once.
+
+    Attributes:
+        id: Unique for ever; a command that comes again has the same.
+        deadline: After it the command must not start, in seconds since 1970-01-01 UTC.
+        cancel: Somebody takes it back: it ends CANCELLED if it has not started.
+        settled: The manager keeps its outcome; only `id` means anything then.
+    """
+
+    id: str
+    device: Key
+    method: str
+    arguments: Mapping[str, Value] = field(default_factory=dict)
+    deadline: float = 0.0
+    cancel: bool = False
+    settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CommandProgress:
+    """How far one command has come; `time` in seconds since 1970-01-01 UTC.
+
+    Attributes:
+        percent: 0 to 100; means something while RUNNING.
+        results: By name; empty unless it SUCCEEDED.
+    """
+
+    id: str
+    phase: Phase
+    time: float
+    percent: int = 0
+    reason: str = ""
+    message: str = ""
+    results: Mapping[str, Value] = field(default_factory=dict)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 from pydantic import BaseModel
 
 from dmi.errors import DmiError
+from dmi.methods import Method
 from dmi.readings import Reading, Value
 from mapper_sdk.bus import Bus
 
@@ -170,21 +171,6 @@ class Remembering(ABC, Generic[Visit]):
         Raises:
             UnsupportedError: Nothing is kept of this visit.
         """
-
-
-@dataclass(frozen=True, slots=True)
-class Method:
-    """A method that a device offers, as JSON Schema types.
-
-    Attributes:
-        arguments: Name to JSON Schema of one argument.
-        results: Name to JSON Schema of one result.
-    """
-
-    name: str
-    description: str = ""
-    arguments: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    results: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Calling(ABC):

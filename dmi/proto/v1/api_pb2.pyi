@@ -477,7 +477,7 @@ class TwinValue(_message.Message):
     def __init__(self, device: _Optional[_Union[Key, _Mapping]] = ..., property: _Optional[str] = ..., reported: _Optional[_Union[Value, _Mapping]] = ..., time_us: _Optional[int] = ..., quality: _Optional[_Union[Quality, str]] = ..., reason: _Optional[str] = ..., desired: _Optional[_Union[Value, _Mapping]] = ..., desired_version: _Optional[int] = ..., desired_status: _Optional[_Union[OutcomeStatus, str]] = ...) -> None: ...
 
 class Command(_message.Message):
-    __slots__ = ("id", "device", "method", "arguments", "deadline_us")
+    __slots__ = ("id", "device", "method", "arguments", "deadline_us", "cancel", "settled")
     class ArgumentsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -490,15 +490,19 @@ class Command(_message.Message):
     METHOD_FIELD_NUMBER: _ClassVar[int]
     ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
     DEADLINE_US_FIELD_NUMBER: _ClassVar[int]
+    CANCEL_FIELD_NUMBER: _ClassVar[int]
+    SETTLED_FIELD_NUMBER: _ClassVar[int]
     id: str
     device: Key
     method: str
     arguments: _containers.MessageMap[str, Value]
     deadline_us: int
-    def __init__(self, id: _Optional[str] = ..., device: _Optional[_Union[Key, _Mapping]] = ..., method: _Optional[str] = ..., arguments: _Optional[_Mapping[str, Value]] = ..., deadline_us: _Optional[int] = ...) -> None: ...
+    cancel: bool
+    settled: bool
+    def __init__(self, id: _Optional[str] = ..., device: _Optional[_Union[Key, _Mapping]] = ..., method: _Optional[str] = ..., arguments: _Optional[_Mapping[str, Value]] = ..., deadline_us: _Optional[int] = ..., cancel: _Optional[bool] = ..., settled: _Optional[bool] = ...) -> None: ...
 
 class CommandProgress(_message.Message):
-    __slots__ = ("session", "id", "progress", "results")
+    __slots__ = ("session", "id", "progress", "results", "process")
     class ResultsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -510,11 +514,45 @@ class CommandProgress(_message.Message):
     ID_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
     RESULTS_FIELD_NUMBER: _ClassVar[int]
+    PROCESS_FIELD_NUMBER: _ClassVar[int]
     session: str
     id: str
     progress: Progress
     results: _containers.MessageMap[str, Value]
-    def __init__(self, session: _Optional[str] = ..., id: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., results: _Optional[_Mapping[str, Value]] = ...) -> None: ...
+    process: str
+    def __init__(self, session: _Optional[str] = ..., id: _Optional[str] = ..., progress: _Optional[_Union[Progress, _Mapping]] = ..., results: _Optional[_Mapping[str, Value]] = ..., process: _Optional[str] = ...) -> None: ...
+
+class ReportMethodsRequest(_message.Message):
+    __slots__ = ("session", "devices")
+    SESSION_FIELD_NUMBER: _ClassVar[int]
+    DEVICES_FIELD_NUMBER: _ClassVar[int]
+    session: str
+    devices: _containers.RepeatedCompositeFieldContainer[DeviceMethods]
+    def __init__(self, session: _Optional[str] = ..., devices: _Optional[_Iterable[_Union[DeviceMethods, _Mapping]]] = ...) -> None: ...
+
+class DeviceMethods(_message.Message):
+    __slots__ = ("device", "methods")
+    DEVICE_FIELD_NUMBER: _ClassVar[int]
+    METHODS_FIELD_NUMBER: _ClassVar[int]
+    device: Key
+    methods: _containers.RepeatedCompositeFieldContainer[Method]
+    def __init__(self, device: _Optional[_Union[Key, _Mapping]] = ..., methods: _Optional[_Iterable[_Union[Method, _Mapping]]] = ...) -> None: ...
+
+class Method(_message.Message):
+    __slots__ = ("name", "description", "arguments", "results")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    ARGUMENTS_FIELD_NUMBER: _ClassVar[int]
+    RESULTS_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    description: str
+    arguments: str
+    results: str
+    def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., arguments: _Optional[str] = ..., results: _Optional[str] = ...) -> None: ...
+
+class ReportMethodsResponse(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
 
 class Progress(_message.Message):
     __slots__ = ("phase", "percent", "reason", "message", "time_us")

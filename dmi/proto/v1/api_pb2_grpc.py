@@ -415,6 +415,11 @@ class DeviceCommandManagementStub:
                 request_serializer=dmi_dot_proto_dot_v1_dot_api__pb2.CommandProgress.SerializeToString,
                 response_deserializer=dmi_dot_proto_dot_v1_dot_api__pb2.Command.FromString,
                 _registered_method=True)
+        self.ReportMethods = channel.unary_unary(
+                '/dmi.v1.DeviceCommandManagement/ReportMethods',
+                request_serializer=dmi_dot_proto_dot_v1_dot_api__pb2.ReportMethodsRequest.SerializeToString,
+                response_deserializer=dmi_dot_proto_dot_v1_dot_api__pb2.ReportMethodsResponse.FromString,
+                _registered_method=True)
 
 
 class DeviceCommandManagementServicer:
@@ -425,6 +430,15 @@ class DeviceCommandManagementServicer:
     def Execute(self, request_iterator, context):
         """Commands come down, progress and results go up. A command that was sent and not
         answered is sent again on the next stream with the same id; the mapper runs it once.
+        When another process of that mapper opens the next stream it is not sent again: nobody
+        knows whether the one before had begun.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportMethods(self, request, context):
+        """What the devices themselves offer to call: for each device named, all of it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -437,6 +451,11 @@ def add_DeviceCommandManagementServicer_to_server(servicer, server):
                     servicer.Execute,
                     request_deserializer=dmi_dot_proto_dot_v1_dot_api__pb2.CommandProgress.FromString,
                     response_serializer=dmi_dot_proto_dot_v1_dot_api__pb2.Command.SerializeToString,
+            ),
+            'ReportMethods': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportMethods,
+                    request_deserializer=dmi_dot_proto_dot_v1_dot_api__pb2.ReportMethodsRequest.FromString,
+                    response_serializer=dmi_dot_proto_dot_v1_dot_api__pb2.ReportMethodsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -468,6 +487,33 @@ class DeviceCommandManagement:
             '/dmi.v1.DeviceCommandManagement/Execute',
             dmi_dot_proto_dot_v1_dot_api__pb2.CommandProgress.SerializeToString,
             dmi_dot_proto_dot_v1_dot_api__pb2.Command.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportMethods(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/dmi.v1.DeviceCommandManagement/ReportMethods',
+            dmi_dot_proto_dot_v1_dot_api__pb2.ReportMethodsRequest.SerializeToString,
+            dmi_dot_proto_dot_v1_dot_api__pb2.ReportMethodsResponse.FromString,
             options,
             channel_credentials,
             insecure,
