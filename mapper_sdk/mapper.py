@@ -1,25 +1,28 @@
 """A whole mapper: link, device table, sessions, fan-out and REST around one driver class."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from random import Random
 from types import MappingProxyType
 
 from dmi.clock import Clock, SystemClock
 from dmi.errors import NotFoundError
+from dmi.methods import Method
 from dmi.readings import Quality, Reading, Value
 from dmi.reports import Desired, DeviceState, Outcome
 from dmi.resources import Key
 from mapper_sdk.bus import Buses
+from mapper_sdk.calling import call_method, own_methods
 from mapper_sdk.connection import Surroundings
 from mapper_sdk.delivery.service import Delivery
 from mapper_sdk.devices import Plan
+from mapper_sdk.driver import Calling
 from mapper_sdk.events import DeviceEvent
 from mapper_sdk.hub import Batch, Hub
 from mapper_sdk.link.base import Link
 from mapper_sdk.planning import AnyDriver
 from mapper_sdk.polling import Poller
-from mapper_sdk.session import Session
+from mapper_sdk.session import Begin, Session
 from mapper_sdk.table import DeviceTable
 
 __all__ = ["Listener", "Mapper"]
@@ -64,6 +67,7 @@ class Mapper:
         self.clock = clock
         self.hub = Hub(clock)
         self.hub.add("link", link.report)
+        link.offer(self)
         self.poller = Poller(clock)
         self.table = DeviceTable(driver_class, self, protocol)
         self.delivery: Delivery | None = None
@@ -192,6 +196,27 @@ class Mapper:
     def wish(self, desired: Desired) -> None:
         """Somebody wants a property of a served device to have a value."""
         self._sessions[desired.device].wish(desired)
+
+    # ------------------------------------------------------------- Callee ----
+
+    def methods(self) -> Mapping[Key, Sequence[Method]]:
+        """What each device that has been connected offers itself."""
+        if not issubclass(self.driver_class, Calling):
+            return {}
+        return {key: own_methods(s) for key, s in self._sessions.items() if s.is_ready}
+
+    def is_undecided(self, device: Key) -> bool:
+        """Whether a device is not known yet, or still being connected for the first time."""
+        state = self._states.get(device)
+        return state is None or (state.state, state.reason) == ("unknown", "connecting")
+
+    async def call(
+        self, device: Key, method: str, arguments: Mapping[str, Value], begin: Begin
+    ) -> Mapping[str, Value]:
+        """Call a method and give its results; see `mapper_sdk.calling.Callee`."""
+        results = await call_method(self.session(device), method, arguments, begin)
+        values = {k: v.value if isinstance(v, Reading) else v for k, v in results.items()}
+        return {name: value for name, value in values.items() if value is not None}
 
     # ------------------------------------------------------------ details ----
 

@@ -27,14 +27,21 @@ from mapper_sdk.driver import Method
 from mapper_sdk.planning import adopt, diff_plans
 from mapper_sdk.twin import Wishes, checked_value
 
-__all__ = ["Session"]
+__all__ = ["Begin", "Session"]
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
+Begin = Callable[[], None]
+"""Told that something is about to be done at the device."""
+
 _HOPELESS = (ConfigError, ConversionError, UnsupportedError)
 _REQUEST_LIMIT = 15.0
+
+
+def _at_once() -> None:
+    """Nothing is to be asked before."""
 
 
 class Session:
@@ -146,8 +153,13 @@ class Session:
                 raise
             raise type(error)(error.message, device=str(self.plan.key)) from error
 
-    async def write(self, name: str, value: Value) -> Reading:
+    async def write(self, name: str, value: Value, begin: Begin = _at_once) -> Reading:
         """Write a property and give what the device reads back. No wish changes by it.
+
+        Args:
+            name: Of the property.
+            value: In its unit.
+            begin: Called when its turn has come; what it raises keeps it from being written.
 
         Raises:
             DmiError: The value may not be written, or the device refuses it or is away.
@@ -156,6 +168,7 @@ class Session:
         connection = self._connected()
 
         async def write_now() -> Reading:
+            begin()
             # The declaration may have changed while this waited for its turn.
             point = self.point(name)
             return await connection.write(point, checked_value(point, value))
@@ -163,12 +176,24 @@ class Session:
         return await self._request(write_now, connection)
 
     @property
+    def is_ready(self) -> bool:
+        """Whether the device is connected and answers requests now."""
+        return self._connection is not None and self._connection.ready
+
+    @property
     def methods(self) -> Sequence[Method]:
         """What the device itself offers to call; empty while it is away."""
         return self._connection.methods if self._connection is not None else ()
 
-    async def call(self, name: str, arguments: Mapping[str, Value]) -> Mapping[str, Value]:
+    async def call(
+        self, name: str, arguments: Mapping[str, Value], begin: Begin = _at_once
+    ) -> Mapping[str, Value]:
         """Run one of the device's own methods.
+
+        Args:
+            name: Of the method.
+            arguments: By name.
+            begin: Called when its turn has come; what it raises keeps it from being run.
 
         Raises:
             NotFoundError: The device has no such method.
@@ -177,7 +202,12 @@ class Session:
         connection = self._connected()
         if all(method.name != name for method in connection.methods):
             raise NotFoundError(f"there is no method {name!r}", device=str(self.plan.key))
-        return await self._request(lambda: connection.call(name, arguments), connection)
+
+        async def call_now() -> Mapping[str, Value]:
+            begin()
+            return await connection.call(name, arguments)
+
+        return await self._request(call_now, connection)
 
     async def history(self, name: str, start: float, end: float, limit: int) -> Sequence[Reading]:
         """Read what the device keeps of a property's past, oldest first.
@@ -205,9 +235,16 @@ class Session:
     async def _request(
         self, run: Callable[[], Awaitable[Result]], connection: Connection
     ) -> Result:
+        limit = asyncio.timeout(_REQUEST_LIMIT)
+
+        async def run_unhurried() -> Result:
+            # What has begun is bounded by the driver's patience, and is not given up half done.
+            limit.reschedule(None)
+            return await run()
+
         try:
-            async with asyncio.timeout(_REQUEST_LIMIT):
-                return await connection.request(run)
+            async with limit:
+                return await connection.request(run_unhurried)
         except TimeoutError as error:
             raise DeadlineError("the bus is busy", device=str(self.plan.key)) from error
 

@@ -17,6 +17,7 @@ from dmi.reports import DeviceState, Outcome
 from dmi.status import from_grpc
 from dmi.unix_socket import Identity, channel, identity
 from mapper_sdk.backoff import Backoff
+from mapper_sdk.calling import Callee
 from mapper_sdk.devices import Point
 from mapper_sdk.link.base import Link, Served
 from mapper_sdk.link.patience import Patience
@@ -56,6 +57,7 @@ class AutoLink(Link):
         self._makers = {True: v1, False: v1beta1}
         # Nothing is served before the version is known, so nothing can be reported before.
         self._chosen = v1()
+        self.callee = None
         self._seen: Identity | None = None
         # Randomness against thundering herds needs no cryptography.
         backoff = Backoff(Random(), first=0.1, longest=2.0)  # noqa: S311
@@ -88,6 +90,11 @@ class AutoLink(Link):
     def dropped(self, value: dict[str, int]) -> None:
         self._chosen.dropped = value
 
+    def offer(self, callee: Callee) -> None:
+        """Let the manager call methods, where the chosen link can carry that."""
+        self.callee = callee
+        self._chosen.offer(callee)
+
     def report(self, batch: list[tuple[Point, Reading]]) -> None:
         """Take the readings of one look at a device."""
         self._chosen.report(batch)
@@ -112,7 +119,7 @@ class AutoLink(Link):
         """
         knows_v1 = await self._asked()
         if not knows_v1:
-            self._chosen = self._makers[knows_v1]()
+            self._choose(knows_v1)
         while True:
             log.info("the manager at %s knows DMI %s", self._socket, _NAMES[knows_v1])
             async with asyncio.TaskGroup() as group:
@@ -120,8 +127,13 @@ class AutoLink(Link):
                 await self._until_other(knows_v1)
                 serving.cancel()
             knows_v1 = not knows_v1
-            self._chosen = self._makers[knows_v1]()
+            self._choose(knows_v1)
             served.keep_only(frozenset(), frozenset())
+
+    def _choose(self, knows_v1: bool) -> None:
+        self._chosen = self._makers[knows_v1]()
+        if self.callee is not None:
+            self._chosen.offer(self.callee)
 
     async def _until_other(self, knows_v1: bool) -> None:
         """Return when a manager of the other kind answers at the socket."""

@@ -7,6 +7,7 @@ from typing import Protocol
 from dmi.readings import Reading
 from dmi.reports import Desired, DeviceState, Outcome
 from dmi.resources import Device, DeviceModel, Key
+from mapper_sdk.calling import Callee
 from mapper_sdk.devices import Point
 
 __all__ = ["Link", "Served"]
@@ -43,9 +44,14 @@ class Link(ABC):
     """
 
     def __init__(self) -> None:
+        self.callee: Callee | None = None
         self.dropped: dict[str, int] = {}
         self.connected = False
         self.acknowledged = 0
+
+    def offer(self, callee: Callee) -> None:
+        """Let the other side call methods, where it can; told once, before `run`."""
+        self.callee = callee
 
     @abstractmethod
     async def run(self, served: Served) -> None:

@@ -21,11 +21,14 @@ from dmi.reports import STATES, DeviceState, Outcome, Registration
 from dmi.resources import Key
 from dmi.unix_socket import channel
 from mapper_sdk.backoff import Backoff
+from mapper_sdk.calling import Callee
 from mapper_sdk.devices import Point
+from mapper_sdk.executing import Executor
 from mapper_sdk.link.base import Link, Served
 from mapper_sdk.link.outbox import Outbox, Sealed
 from mapper_sdk.link.patience import Patience
 from mapper_sdk.link.stream import Stream, one_error, open_stream
+from mapper_sdk.link.v1_commands import Commands
 from mapper_sdk.link.v1_watch import Watch
 
 __all__ = ["V1Link"]
@@ -75,6 +78,8 @@ class V1Link(Link):
         self._outbox = outbox or Outbox()
         self.dropped = self._outbox.dropped
         self._stream_id = secrets.token_hex(16)
+        self._executor = Executor()
+        self._commands = Commands(self._executor, self._stream_id)
         self._states: dict[Key, DeviceState] = {}
         self._points: dict[int, Point] = {}
         self._epoch = ""
@@ -92,21 +97,31 @@ class V1Link(Link):
         """Take a device's new state."""
         self._states[state.device] = state
         self._outbox.add_state(state)
+        self._executor.decided.ring()
 
     def report_outcome(self, outcome: Outcome) -> None:
         """Take what became of a wish."""
         self._outbox.add_outcome(outcome)
 
+    def offer(self, callee: Callee) -> None:
+        """Let the manager call methods."""
+        super().offer(callee)
+        self._executor.callee = callee
+
     async def drain(self) -> None:
-        """Return when everything taken so far is committed by the manager."""
+        """Begin no command any more; return when the manager has all that was taken so far."""
+        self._executor.stop()
         await self._outbox.drained()
+        await self._executor.settled()
 
     # ------------------------------------------------------------ session ----
 
     async def run(self, served: Served) -> None:
         """Serve until cancelled; waits for a manager that is not there, and for its return."""
         watch = Watch(served)
-        async with channel(self._socket) as manager:
+        async with channel(self._socket) as manager, asyncio.TaskGroup() as group:
+            # A command goes on when the session breaks in which it came.
+            group.create_task(self._executor.run(), name="commands")
             while True:
                 self._patience.begin()
                 try:
@@ -132,6 +147,7 @@ class V1Link(Link):
                     group.create_task(self._listen(lease, seconds))
                     group.create_task(watch.follow(manager, welcome.session, welcome.epoch))
                     group.create_task(self._report(manager, welcome.session))
+                    group.create_task(self._commands.follow(manager, welcome.session))
                     await self._beat(lease, watch.devices, seconds / 3)
 
     async def _register(self, lease: Lease) -> pb.Welcome:
@@ -169,6 +185,8 @@ class V1Link(Link):
                 **{f"devices_{state}": states[state] for state in STATES},
             }
             await lease.send(pb.MapperBeat(gauges=gauges))
+            # A device may have been connected anew without another word about its state.
+            self._executor.decided.ring()
 
     async def _listen(self, lease: Lease, seconds: float) -> None:
         """Hear the manager's answers to our beats; silence means that it hangs."""
