@@ -3,12 +3,24 @@
 from collections.abc import Callable
 from typing import Any
 
+from device_manager.commands.records import CommandRecord, command_view
 from device_manager.records import MapperRecord, StateRecord, TwinRecord, Wish
 from device_manager.views import mapper_view, state_view, twin_view
 from dmi.readings import Reading
 from dmi.resources import Device, DeviceModel, Key, ModelProperty
 
-__all__ = ["Json", "desired", "device", "gone", "mapper", "model", "state", "twin", "upstream"]
+__all__ = [
+    "Json",
+    "command",
+    "desired",
+    "device",
+    "gone",
+    "mapper",
+    "model",
+    "state",
+    "twin",
+    "upstream",
+]
 
 Json = dict[str, Any]
 
@@ -71,6 +83,11 @@ def gone(kind: str, key: Key) -> Json:
 def mapper(record: MapperRecord) -> Json:
     """A mapper has registered, come or gone."""
     return {"event": "mapper", **mapper_view(record)}
+
+
+def command(record: CommandRecord) -> Json:
+    """A command was made, or has come further."""
+    return {"event": "command", **command_view(record)}
 
 
 def upstream(origin: str, errors: list[str]) -> Json:

@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from device_manager import events
 from device_manager.changes import ChangeLog
+from device_manager.commands.book import CommandBook
 from device_manager.desired import Desired
 from device_manager.enacting import Enactor
 from device_manager.intake import Intake, Streams
@@ -53,6 +54,7 @@ class Node:
         epoch: Id of the database; another one means that all versions start anew.
         feed: What changes, as JSON-ready objects (see `device_manager.events`).
         actual: What the v1beta1 mappers hold.
+        commands: Calls of methods.
         models: Every model.
         devices: Every device, served or not.
         problems: For each device that cannot be served as written, why.
@@ -74,6 +76,7 @@ class Node:
         self._enactor = Enactor(self._desired, self._known, self._log, self.feed)
         self._intake = Intake(store, self._known, Streams(contents.streams), clock)
         self.actual = Actual(store, contents.accepted)
+        self.commands = CommandBook(store, self.feed, clock, contents.commands)
         self._mappers: dict[str, MapperRecord] = {}
         self._upstream_errors: dict[str, list[str]] = {}
         self.models: Mapping[Key, DeviceModel] = MappingProxyType(self._desired.models)

@@ -24,6 +24,7 @@ TYPES: Final = (
     "mapper",
     "upstream",
     "proposal",
+    "command",
 )
 """What an event can be named, beside `gap`."""
 

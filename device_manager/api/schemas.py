@@ -7,9 +7,13 @@ from pydantic import BaseModel
 __all__ = [
     "APPLIED",
     "BODIES",
+    "CALL_BODY",
     "CHANGES",
+    "COMMAND",
+    "COMMANDS",
     "MAPPER",
     "MAPPERS",
+    "METHODS",
     "OBJECT",
     "OBJECTS",
     "OBJECT_BODY",
@@ -20,8 +24,11 @@ __all__ = [
     "VERSION",
     "WISH_BODY",
     "Applied",
+    "Command",
     "Desired",
     "Mapper",
+    "Method",
+    "MethodList",
     "Problem",
     "Reported",
     "Twin",
@@ -93,6 +100,45 @@ class Mapper(BaseModel):
     gauges: dict[str, float]
 
 
+class Method(BaseModel):
+    """A method; arguments and results are JSON Schemas by name."""
+
+    name: str
+    description: str
+    source: Literal["declared", "device"]
+    arguments: dict[str, Any]
+    results: dict[str, Any]
+
+
+class MethodList(BaseModel):
+    """What can be called; `complete` is false until a mapper has said what the device offers."""
+
+    items: list[Method]
+    complete: bool
+
+
+class Command(BaseModel):
+    """A call of a method and what became of it; `results` are there once it succeeded."""
+
+    id: str
+    namespace: str
+    device: str
+    method: str
+    arguments: dict[str, Scalar]
+    phase: Literal["accepted", "running", "succeeded", "unsuccessful", "expired", "cancelled"]
+    percent: int
+    reason: str
+    message: str
+    results: dict[str, Scalar | None]
+    caller: str
+    mapper: str
+    cancelling: bool
+    created: str
+    deadline: str
+    started: str | None
+    ended: str | None
+
+
 class Result(BaseModel):
     """What applying did to one object."""
 
@@ -150,6 +196,16 @@ WISH_BODY: Final = _body(
 )
 MAPPER: Final[Responses] = {200: {"model": Mapper}}
 MAPPERS: Final[Responses] = _list_of({"$ref": "#/components/schemas/Mapper"})
+METHODS: Final[Responses] = {200: {"model": MethodList}}
+COMMAND: Final[Responses] = {200: {"model": Command}}
+COMMANDS: Final[Responses] = _list_of({"$ref": "#/components/schemas/Command"})
+CALL_BODY: Final = {
+    "requestBody": {
+        "content": {
+            _JSON: {"schema": {"type": "object", "properties": {"arguments": {"type": "object"}}}}
+        }
+    }
+}
 CHANGES: Final[Responses] = {200: {"content": {"text/event-stream": {}}}}
 STATUS: Final[Responses] = {200: {"content": {_JSON: {"schema": {"type": "object"}}}}}
 VERSION: Final[Responses] = STATUS

@@ -10,6 +10,8 @@ from typing import Final
 
 import grpc
 
+from device_manager.commands.keeper import CommandKeeper
+from device_manager.commands.methods import Methods
 from device_manager.dmi_service.counters import Counters
 from device_manager.dmi_service.leases import Leases
 from device_manager.dmi_service.orphans import Orphans
@@ -39,12 +41,14 @@ class DmiServer:
         leases: The living v1 mappers, and who serves what.
         counters: What was counted.
         devices: Holds what discovery found.
+        methods: What can be called.
         reconciler: Keeps the v1beta1 mappers in step.
     """
 
     leases: Leases
     counters: Counters
     devices: DeviceService
+    methods: Methods
     reconciler: Reconciler
 
 
@@ -77,7 +81,8 @@ async def serve(
     counters = Counters()
     limits = {**dict(server_options()), "grpc.max_receive_message_length": LARGEST_REQUEST}
     server = grpc.aio.server(options=list(limits.items()))
-    devices = add_v1(server, node, leases, counters, clock)
+    methods = Methods(node)
+    devices = add_v1(server, node, leases, methods, counters, clock)
     calls = MapperCalls(node, counters, clock)
     reconciler = Reconciler(node, calls, clock)
     service = ManagerService(node, reconciler, counters, clock)
@@ -91,11 +96,12 @@ async def serve(
                 leases.follow(),
                 Orphans(node, leases, clock).run(),
                 reconciler.run(),
+                CommandKeeper(node, leases, clock).run(),
                 _give_way(leases, reconciler),
             ]
             tasks = [group.create_task(job) for job in jobs]
             try:
-                yield DmiServer(leases, counters, devices, reconciler)
+                yield DmiServer(leases, counters, devices, methods, reconciler)
             finally:
                 # First these: that mappers leave now does not mean that they are gone.
                 for task in tasks:

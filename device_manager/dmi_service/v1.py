@@ -1,9 +1,11 @@
-"""DMI v1 on a gRPC server: mappers, devices and data; the other services come later."""
+"""DMI v1 on a gRPC server: mappers, devices, data and commands."""
 
 import grpc
 
+from device_manager.commands.methods import Methods
 from device_manager.dmi_service.counters import Counters
 from device_manager.dmi_service.leases import Leases
+from device_manager.dmi_service.v1_commands import CommandService
 from device_manager.dmi_service.v1_data import DataService
 from device_manager.dmi_service.v1_devices import DeviceService
 from device_manager.dmi_service.v1_mappers import MapperService
@@ -15,7 +17,12 @@ __all__ = ["add_v1"]
 
 
 def add_v1(
-    server: grpc.aio.Server, node: Node, leases: Leases, counters: Counters, clock: Clock
+    server: grpc.aio.Server,
+    node: Node,
+    leases: Leases,
+    methods: Methods,
+    counters: Counters,
+    clock: Clock,
 ) -> DeviceService:
     """Serve v1. Calls of services that are not served are answered UNIMPLEMENTED.
 
@@ -27,4 +34,6 @@ def add_v1(
     rpc.add_DeviceManagementServicer_to_server(devices, server)
     data = DataService(node, leases, counters, clock)
     rpc.add_DeviceDataManagementServicer_to_server(data, server)
+    commands = CommandService(node, leases, methods, counters, clock)
+    rpc.add_DeviceCommandManagementServicer_to_server(commands, server)
     return devices

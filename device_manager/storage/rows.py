@@ -9,7 +9,9 @@ from typing import Final
 import orjson
 from pydantic import ValidationError
 
+from device_manager.commands.records import CommandRecord
 from device_manager.records import MapperRecord, StateRecord, TwinRecord, Wish
+from device_manager.storage.command_rows import load_commands
 from dmi.readings import Quality, Reading, Value
 from dmi.reports import Outcome, OutcomeStatus
 from dmi.resources import Device, DeviceModel, Key
@@ -76,6 +78,7 @@ class Contents:
     streams: dict[str, int] = field(default_factory=dict)
     mappers: list[MapperRecord] = field(default_factory=list)
     accepted: list[tuple[str, str, Key, bytes]] = field(default_factory=list)
+    commands: list[CommandRecord] = field(default_factory=list)
 
 
 # ------------------------------------------------------------------ writing ----
@@ -270,6 +273,7 @@ def load(connection: sqlite3.Connection) -> Contents:
         (protocol, kind, Key(namespace, name), digest)
         for protocol, kind, namespace, name, digest in connection.execute("SELECT * FROM accepted")
     ]
+    contents.commands = load_commands(connection)
     return contents
 
 

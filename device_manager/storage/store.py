@@ -13,7 +13,7 @@ from device_manager.storage.rows import Contents
 from device_manager.storage.writer import Pending, Write, Writer
 from dmi.errors import DmiError, UnavailableError
 
-__all__ = ["Store", "Write"]
+__all__ = ["Store", "Write", "committed"]
 
 log = logging.getLogger(__name__)
 
@@ -145,6 +145,27 @@ class Store:
     def _leave(self, count: int) -> None:
         self._waiting -= count
         self._room.set()
+
+
+async def committed(write: asyncio.Future[None]) -> None:
+    """Wait for a write to its end, even when cancelled; only then is the cancellation passed on.
+
+    For those who hold what must not be let go of before the commit, such as a lock.
+
+    Raises:
+        UnavailableError: The disk takes nothing now.
+        DmiError: The database refuses this very write.
+    """
+    cancelled: asyncio.CancelledError | None = None
+    while not write.done():
+        try:
+            await asyncio.wait([write])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        write.exception()  # Marks it as seen.
+        raise cancelled
+    write.result()
 
 
 def _read(connection: sqlite3.Connection, path: Path) -> Contents:

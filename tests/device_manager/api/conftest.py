@@ -4,6 +4,7 @@ import httpx
 import pytest
 
 from device_manager.api.app import create_app
+from device_manager.commands.methods import Methods
 from device_manager.dmi_service.counters import Counters
 from device_manager.dmi_service.leases import Leases
 from device_manager.dmi_service.server import DmiServer
@@ -17,7 +18,7 @@ from dmi.clock import SystemClock
 def services(node):
     leases, counters, clock = Leases(node), Counters(), SystemClock()
     reconciler = Reconciler(node, MapperCalls(node, counters, clock))
-    return DmiServer(leases, counters, DeviceService(node, leases), reconciler)
+    return DmiServer(leases, counters, DeviceService(node, leases), Methods(node), reconciler)
 
 
 def client_of(app, **settings):

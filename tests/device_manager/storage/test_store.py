@@ -316,7 +316,7 @@ def test_a_newer_database_is_not_touched(path):
     connection = open_database(path)
     connection.execute("PRAGMA user_version = 99")
     connection.close()
-    with pytest.raises(ConfigError, match="schema version 99, this program knows up to 1"):
+    with pytest.raises(ConfigError, match="schema version 99, this program knows up to 2"):
         open_database(path)
 
 

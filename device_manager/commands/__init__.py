@@ -1,0 +1,1 @@
+"""Calls of devices' methods: kept, given to mappers, followed to their end."""
