@@ -22,7 +22,8 @@ _COLLECTIONS: Final = {"Device": "devices", "DeviceModel": "models"}
 _UNPROCESSABLE: Final = 422
 _PORTION: Final = 500
 """Objects in one request: the manager limits how long a body may be."""
-_DELETABLE: Final = ("devices", "models")
+_DELETABLE: Final = ("devices", "models", "commands")
+_ALL_DELETABLE: Final = "devices, models and commands"
 
 
 def apply(options: argparse.Namespace) -> int:
@@ -92,6 +93,8 @@ def _placed(mistake: Json | str, sent: Sequence[Manifest]) -> str:
 def delete(options: argparse.Namespace) -> int:
     """Delete what is named, or what files describe: devices before models.
 
+    A command is taken back, which is possible until it begins.
+
     Raises:
         DmiError: Nothing is named; the manager cannot be reached or refused; something that
             is named is not there.
@@ -100,12 +103,14 @@ def delete(options: argparse.Namespace) -> int:
     missing: list[str] = []
     with Client(options.server) as client:
         for collection, namespace, name in targets:
+            whole = (namespace, name) if namespace else (name,)
+            what = f"{collection.removesuffix('s')} {'/'.join(whole)}"
             try:
-                client.request("DELETE", object_path(collection, namespace, name))
+                answer = client.request("DELETE", object_path(collection, *whole), patience=10.0)
             except NotFoundError:
-                missing.append(f"{collection.removesuffix('s')} {namespace}/{name}")
+                missing.append(what)
             else:
-                print_line(f"{collection.removesuffix('s')} {namespace}/{name} deleted")
+                print_line(f"{what} {answer.get('phase', 'deleted')}")
     if missing and not options.ignore_missing:
         raise NotFoundError(f"not there: {', '.join(missing)}")
     return Exit.OK
@@ -115,10 +120,13 @@ def _targets(options: argparse.Namespace) -> list[tuple[str, str, str]]:
     targets: list[tuple[str, str, str]] = []
     if options.kind is not None:
         if options.kind not in _DELETABLE:
-            raise ConfigError(f"{options.kind} cannot be deleted; only devices and models can")
+            raise ConfigError(f"{options.kind} cannot be deleted; only {_ALL_DELETABLE} can")
         if not options.names:
             raise ConfigError(f"name the {options.kind} to delete")
-        names = [split_name(name, options.namespace) for name in options.names]
+        names = [
+            ("", name) if options.kind == "commands" else split_name(name, options.namespace)
+            for name in options.names
+        ]
         targets += [(options.kind, *name) for name in names]
     if options.file:
         manifests, mistakes = read_sources(options.file)

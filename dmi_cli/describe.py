@@ -8,14 +8,14 @@ from dmi.errors import ConfigError
 from dmi_cli.client import Client, Json, object_path
 from dmi_cli.exits import Exit
 from dmi_cli.names import split_name
-from dmi_cli.objects import fetch_mappers, fetch_twins, twin_row
+from dmi_cli.objects import fetch_commands, fetch_mappers, fetch_twins, twin_row
 from dmi_cli.output import age_text, print_fields, print_line, print_table, value_text
 
 __all__ = ["describe"]
 
 
 def describe(options: argparse.Namespace) -> int:
-    """Print all that is known of one device, model, mapper or twin.
+    """Print all that is known of one device, model, mapper, twin or command.
 
     Raises:
         DmiError: The manager cannot be reached, or there is no such thing.
@@ -132,9 +132,32 @@ def _twin(client: Client, options: argparse.Namespace) -> None:
     )
 
 
+def _command(client: Client, options: argparse.Namespace) -> None:
+    for command in fetch_commands(client, options.name, options.namespace):
+        print_fields(
+            {
+                "Command": command["id"],
+                "Device": f"{command['namespace']}/{command['device']}",
+                "Method": command["method"],
+                "Arguments": command["arguments"],
+                "Phase": command["phase"],
+                "Reason": command["reason"],
+                "Message": command["message"],
+                "Results": command["results"],
+                "Caller": command["caller"],
+                "Mapper": command["mapper"],
+                "Created": command["created"],
+                "Deadline": command["deadline"],
+                "Started": command["started"],
+                "Ended": command["ended"],
+            }
+        )
+
+
 _DESCRIBERS: Final[dict[str, Callable[[Client, argparse.Namespace], None]]] = {
     "devices": _device,
     "models": _model,
     "mappers": _mapper,
     "twins": _twin,
+    "commands": _command,
 }

@@ -1,4 +1,4 @@
-"""`dmi get`: lists of devices, models, mappers and twins."""
+"""`dmi get`: lists of devices, models, mappers, twins and commands."""
 
 import argparse
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from dmi_cli.exits import Exit
 from dmi_cli.names import split_name
 from dmi_cli.output import age_text, print_document, print_table, value_text
 
-__all__ = ["fetch_mappers", "fetch_twins", "get", "twin_row"]
+__all__ = ["fetch_commands", "fetch_mappers", "fetch_twins", "get", "twin_row"]
 
 Cell = Callable[[Json], object]
 
@@ -104,7 +104,28 @@ _VIEWS: Final = {
         ),
         9,
     ),
+    "commands": _View(
+        (
+            ("ID", lambda item: item["id"]),
+            ("NAMESPACE", lambda item: item["namespace"]),
+            ("DEVICE", lambda item: item["device"]),
+            ("METHOD", lambda item: item["method"]),
+            ("PHASE", lambda item: item["phase"]),
+            ("AGE", lambda item: age_text(item["created"])),
+            ("REASON", lambda item: item["reason"]),
+            ("MESSAGE", lambda item: item["message"]),
+            ("ARGUMENTS", lambda item: _values(item["arguments"])),
+            ("RESULTS", lambda item: _values(item["results"])),
+            ("CALLER", lambda item: item["caller"]),
+            ("MAPPER", lambda item: item["mapper"]),
+        ),
+        7,
+    ),
 }
+
+
+def _values(values: Json) -> str:
+    return " ".join(f"{name}={value_text(value)}" for name, value in values.items())
 
 
 def get(options: argparse.Namespace) -> int:
@@ -118,7 +139,11 @@ def get(options: argparse.Namespace) -> int:
     with Client(options.server) as client:
         items = _fetch(client, options)
     if options.output in {"json", "yaml"}:
-        single = options.name and (options.kind != "twins" or options.property)
+        single = options.name and (
+            options.property
+            if options.kind == "twins"
+            else items[0].get("id") in {None, options.name}
+        )
         print_document(items[0] if single else {"items": items}, options.output)
         return Exit.OK
     view = _VIEWS[options.kind]
@@ -143,6 +168,8 @@ def _fetch(client: Client, options: argparse.Namespace) -> list[Json]:
         return fetch_mappers(client, options.name)
     if options.kind == "twins":
         return fetch_twins(client, options.name, options.namespace, options.property)
+    if options.kind == "commands":
+        return fetch_commands(client, options.name, options.namespace)
     if options.name:
         path = object_path(options.kind, *split_name(options.name, options.namespace))
         return [client.request("GET", path)]
@@ -168,6 +195,27 @@ def fetch_twins(
         "devices", *split_name(device, namespace), "twins", *([prop] if prop else [])
     )
     return [client.request("GET", path)] if prop else client.items(path)
+
+
+def fetch_commands(client: Client, name: str | None, namespace: str | None) -> list[Json]:
+    """All commands, those of a device, or the one of an id.
+
+    Raises:
+        NotFoundError: There is neither a command nor a device of that name.
+    """
+    path = object_path("commands")
+    if not name:
+        return client.items(path, {"namespace": namespace} if namespace else None)
+    if "/" not in name:
+        try:
+            return [client.request("GET", object_path("commands", name))]
+        except NotFoundError:
+            pass  # the name of a device, then
+    owner, device = split_name(name, namespace)
+    found = client.items(path, {"namespace": owner, "device": device})
+    if not found:
+        client.request("GET", object_path("devices", owner, device))
+    return found
 
 
 def fetch_mappers(client: Client, name: str | None) -> list[Json]:

@@ -185,6 +185,9 @@ def _detail(event: str, data: Json) -> str:
         return "; ".join(data.get("errors") or []) or "has no mistakes any more"
     if event == "proposal":
         return f"{(data.get('object') or {}).get('kind', '')} found by {data.get('mapper', '')}"
+    if event == "command":
+        why = f" ({data['reason']}: {data.get('message', '')})" if data.get("reason") else ""
+        return f"{data.get('method', '')} {data.get('phase', '')}{why}"
     if event in {"device", "model"}:
         problem = data.get("problem")
         return "deleted" if data.get("deleted") else f"applied{f': {problem}' if problem else ''}"
