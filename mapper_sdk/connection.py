@@ -35,6 +35,7 @@ from mapper_sdk.intake import converted, guarded, take
 from mapper_sdk.planning import AnyDriver, adopt, diff_plans
 from mapper_sdk.polling import Poller
 from mapper_sdk.twin import Wishes
+from mapper_sdk.writing import Progress, write_points
 
 __all__ = ["Connection", "Surroundings"]
 
@@ -327,11 +328,16 @@ class Connection:
         await guarded(driver.patience, driver.write, point.visit, raw)
         return await self.read_back(point)
 
-    async def read_back(self, point: Point) -> Reading:
-        """Read one point, inside a turn, and publish it."""
+    async def write_all(self, writes: Sequence[tuple[Point, Value]], progress: Progress) -> None:
+        """Write several points, inside a turn; see `write_points`."""
+        await write_points(self._connected(), writes, progress)
+
+    async def read_back(self, *points: Point) -> Reading:
+        """Read points, inside a turn, and publish them; gives the reading of the first."""
         driver = self._connected()
-        answers = await guarded(driver.patience, driver.read, [point.visit])
-        batch, _ = take([point], answers, self._around.clock.time())
+        visits = [point.visit for point in points]
+        answers = await guarded(driver.patience, driver.read, visits)
+        batch, _ = take(points, answers, self._around.clock.time())
         self._publish(batch)
         return batch[0][1]
 

@@ -25,6 +25,7 @@ __all__ = [
     "Publish",
     "Remembering",
     "Subscribing",
+    "Transacting",
     "Upgrading",
 ]
 
@@ -113,6 +114,20 @@ class Driver(ABC, Generic[Link, Visit]):
     @abstractmethod
     async def close(self) -> None:
         """Release everything. Safe to call twice; never raises."""
+
+
+class Transacting(ABC, Generic[Visit]):
+    """Ability of a driver whose protocol can write several values at once, all or none."""
+
+    @abstractmethod
+    async def write_together(self, writes: Sequence[tuple[Visit, Value]]) -> None:
+        """Return only after the device has accepted all these values; two or more.
+
+        Raises:
+            UnsupportedError: These cannot be written at once; none of them was. They will be
+                written one by one.
+            DmiError: As `Driver.write` says, of all of them.
+        """
 
 
 class Subscribing(ABC, Generic[Visit]):

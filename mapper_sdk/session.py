@@ -26,6 +26,7 @@ from mapper_sdk.devices import Plan, Point
 from mapper_sdk.driver import Method
 from mapper_sdk.planning import adopt, diff_plans
 from mapper_sdk.twin import Wishes, checked_value
+from mapper_sdk.writing import Progress
 
 __all__ = ["Begin", "Session"]
 
@@ -137,7 +138,8 @@ class Session:
                 if asked:
                     await self._connected().read_now(asked)
         except TimeoutError as error:
-            raise DeadlineError("the bus is busy", device=str(self.plan.key)) from error
+            message = f"the device or its bus is busy for longer than {limit:g} s"
+            raise DeadlineError(message, device=str(self.plan.key)) from error
         # The plan may have changed meanwhile.
         points = [self._sound_point(point.name) for point in points]
         return {point.name: point.latest for point in points if point.latest is not None}
@@ -179,6 +181,44 @@ class Session:
     def is_ready(self) -> bool:
         """Whether the device is connected and answers requests now."""
         return self._connection is not None and self._connection.ready
+
+    async def write_all(
+        self,
+        values: Mapping[str, Value],
+        progress: Progress,
+        begin: Begin = _at_once,
+        *,
+        read_back: bool = True,
+        limit: float = _REQUEST_LIMIT,
+    ) -> None:
+        """Write several properties, all checked before the first; no wish changes by it.
+
+        Args:
+            values: By name, in the order in which they are written; at least one.
+            progress: Told what is written.
+            begin: Called when their turn has come; what it raises keeps them from being written.
+            read_back: Read them when they are written.
+            limit: Most seconds to wait for the turn.
+
+        Raises:
+            DmiError: A value may not be written, or the device refuses it or is away.
+        """
+        self._checked(values)
+        connection = self._connected()
+
+        async def write_now() -> None:
+            begin()
+            # The declaration may have changed while this waited for its turn.
+            writes = self._checked(values)
+            await connection.write_all(writes, progress)
+            if read_back:
+                await connection.read_back(*(point for point, _ in writes))
+
+        await self._request(write_now, connection, limit)
+
+    def _checked(self, values: Mapping[str, Value]) -> list[tuple[Point, Value]]:
+        points = [self.point(name) for name in values]
+        return [(point, checked_value(point, values[point.name])) for point in points]
 
     @property
     def methods(self) -> Sequence[Method]:
@@ -233,9 +273,12 @@ class Session:
         return point
 
     async def _request(
-        self, run: Callable[[], Awaitable[Result]], connection: Connection
+        self,
+        run: Callable[[], Awaitable[Result]],
+        connection: Connection,
+        seconds: float = _REQUEST_LIMIT,
     ) -> Result:
-        limit = asyncio.timeout(_REQUEST_LIMIT)
+        limit = asyncio.timeout(seconds)
 
         async def run_unhurried() -> Result:
             # What has begun is bounded by the driver's patience, and is not given up half done.
@@ -246,7 +289,8 @@ class Session:
             async with limit:
                 return await connection.request(run_unhurried)
         except TimeoutError as error:
-            raise DeadlineError("the bus is busy", device=str(self.plan.key)) from error
+            message = f"the bus is busy for longer than {seconds:g} s"
+            raise DeadlineError(message, device=str(self.plan.key)) from error
 
     def _connected(self) -> Connection:
         if self._connection is None or not self._connection.ready:

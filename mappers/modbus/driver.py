@@ -33,7 +33,7 @@ from pymodbus.transport import CommParams, CommType
 
 from dmi.errors import DeadlineError, DmiError, OverloadedError, UnavailableError
 from dmi.readings import Value
-from mapper_sdk.driver import Answer, Driver
+from mapper_sdk.driver import Answer, Driver, Transacting
 from mappers.modbus.config import ModbusLink, Transport
 from mappers.modbus.endpoint import Membership
 from mappers.modbus.line import Pacing, seconds_on_line, tls_context
@@ -310,7 +310,7 @@ async def _open_wire(link: ModbusLink) -> Wire:
 # ------------------------------------------------------------------- driver ----
 
 
-class ModbusDriver(Driver[ModbusLink, ModbusVisit]):
+class ModbusDriver(Driver[ModbusLink, ModbusVisit], Transacting[ModbusVisit]):
     """One unit behind a Modbus endpoint; units of one endpoint share its connection."""
 
     protocol_name: ClassVar[str] = "modbus"
@@ -342,6 +342,10 @@ class ModbusDriver(Driver[ModbusLink, ModbusVisit]):
     async def write(self, visit: ModbusVisit, value: Value) -> None:
         """Write one property; see `Writer`."""
         await self._writer.write(visit, value, self)
+
+    async def write_together(self, writes: Sequence[tuple[ModbusVisit, Value]]) -> None:
+        """Write registers that follow each other by one request; see `Writer`."""
+        await self._writer.write_together(writes, self)
 
     async def close(self) -> None:
         """Leave the connection; the last unit closes it."""

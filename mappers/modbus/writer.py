@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from dmi.errors import AccessDeniedError, ConfigError, ConversionError
+from dmi.errors import AccessDeniedError, ConfigError, ConversionError, UnsupportedError
 from dmi.readings import Value
 from mappers.modbus.config import ModbusLink
 from mappers.modbus.planner import Span
@@ -60,6 +60,35 @@ class Writer:
             return
         words = [int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2)]
         await self._write_words(False, visit.offset, words, unit)
+
+    async def write_together(self, writes: Sequence[tuple[ModbusVisit, Value]], unit: Unit) -> None:
+        """Write holding registers that follow each other, by one request of function 16.
+
+        Raises:
+            UnsupportedError: They are others, or more than the device lets write at once;
+                nothing was written.
+            ConversionError: A value does not fit.
+            Refusal: The device said no.
+            UnavailableError: It is not known to have arrived.
+        """
+        words: list[int] = []
+        ordered = sorted(writes, key=lambda write: write[0].offset)
+        first = ordered[0][0].offset
+        for visit, value in ordered:
+            if visit.register_ is not Register.HOLDING or visit.bit is not None:
+                raise UnsupportedError("only whole holding registers are written at once")
+            if visit.offset != first + len(words):
+                raise UnsupportedError("only registers that follow each other are written at once")
+            data = codec_for(visit, self._link.byte_order).encode(value)
+            words += [int.from_bytes(data[i : i + 2], "big") for i in range(0, len(data), 2)]
+        if len(words) > self._link.max_write_registers:
+            raise UnsupportedError("the device does not let so many be written at once")
+        try:
+            await unit.set_registers(first, words, multiple=True)
+        except Refusal as refusal:
+            if refusal.code != ILLEGAL_FUNCTION:
+                raise
+            raise UnsupportedError("the device has no function 16") from refusal
 
     def _check_size(self, visit: ModbusVisit) -> None:
         most, name = self._link.max_write_registers, "maxWriteRegisters"

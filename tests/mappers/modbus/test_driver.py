@@ -12,6 +12,7 @@ from dmi.errors import (
     OverloadedError,
     RefusedError,
     UnavailableError,
+    UnsupportedError,
 )
 from mappers.modbus.simulation.faults import Fault, FaultKind
 from mappers.modbus.visit import ModbusVisit, Register
@@ -382,3 +383,55 @@ async def test_a_cancelled_read_leaves_the_connection_in_order(simulator, connec
         await give_up_reading(rack, after=0.02)
     assert await rack.read([at(6)]) == [6]
     assert simulator.accepted == 1
+
+
+# ----------------------------------------------------------- writing at once ----
+
+
+async def test_registers_that_follow_each_other_are_written_by_one_request(simulator, connect):
+    rack = await connect()
+    simulator.requests.clear()
+    writes = [(at(12, type="uint32"), 70000), (at(10, type="int16"), -2), (at(11), 7)]
+    await rack.write_together(writes)
+    assert functions(simulator) == [16]
+    assert await rack.read([visit for visit, _ in writes]) == [70000, -2, 7]
+
+
+@pytest.mark.parametrize(
+    "writes",
+    [
+        [(at(10), 1), (at(12), 2)],
+        [(at(10), 1), (at(10), 2)],
+        [(at(10), 1), (at(11, "coil"), True)],
+        [(at(10), 1), (at(11, bit=3, type="bool"), True)],
+    ],
+)
+async def test_others_cannot_be_written_at_once(simulator, connect, writes):
+    rack = await connect()
+    simulator.requests.clear()
+    with pytest.raises(UnsupportedError):
+        await rack.write_together(writes)
+    assert functions(simulator) == []
+
+
+async def test_no_more_are_written_at_once_than_the_device_takes(simulator, connect):
+    rack = await connect(maxWriteRegisters=1)
+    with pytest.raises(UnsupportedError):
+        await rack.write_together([(at(10), 1), (at(11), 2)])
+
+
+async def test_a_device_that_refuses_one_of_them_takes_none(simulator, connect):
+    rack = await connect()
+    await rack.write_together([(at(98), 5), (at(99), 6)])
+    with pytest.raises(RefusedError):
+        await rack.write_together([(at(99), 1), (at(100), 2)])
+    assert await rack.read([at(98), at(99)]) == [5, 6]
+
+
+async def test_a_device_without_function_16_is_written_one_by_one(simulator, connect):
+    rack = await connect()
+    with (
+        simulator.faults.on(Fault(FaultKind.REFUSE, 4, 1, functions=frozenset({16}))),
+        pytest.raises(UnsupportedError),
+    ):
+        await rack.write_together([(at(10), 1), (at(11), 2)])

@@ -1,0 +1,68 @@
+"""Writing several properties of a device: at once where its protocol can, else one by one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from dmi.errors import DmiError, RefusedError, UnsupportedError
+from dmi.readings import Value
+from mapper_sdk.devices import Point
+from mapper_sdk.driver import Driver, Transacting
+from mapper_sdk.intake import guarded
+
+__all__ = ["Progress", "write_points"]
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far it has come; true also when an error ends it.
+
+    Attributes:
+        written: Names of properties that the device accepted, in order.
+        unknown: Names of those that were sent, without an answer that says what became of it.
+        together: They were written at once: all or none.
+    """
+
+    written: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    together: bool = False
+
+
+async def write_points(
+    driver: Driver[Any, Any], writes: Sequence[tuple[Point, Value]], progress: Progress
+) -> None:
+    """Write checked values, inside a turn on the bus; ends at the first failure.
+
+    Raises:
+        DmiError: As the driver says; `progress` tells what is written.
+    """
+    raws = [(point, point.scaling.reverse(value)) for point, value in writes]
+    if isinstance(driver, Transacting) and len(raws) > 1:
+        names = [point.name for point, _ in raws]
+        together = [(point.visit, raw) for point, raw in raws]
+        try:
+            await guarded(driver.patience, driver.write_together, together)
+        except UnsupportedError:
+            pass  # Not these: the driver has written none of them.
+        except DmiError as error:
+            progress.together = True
+            progress.unknown += names if _is_unclear(error) else []
+            raise
+        else:
+            progress.together = True
+            progress.written += names
+            return
+    for point, raw in raws:
+        try:
+            await guarded(driver.patience, driver.write, point.visit, raw)
+        except DmiError as error:
+            progress.unknown += [point.name] if _is_unclear(error) else []
+            raise
+        progress.written.append(point.name)
+
+
+def _is_unclear(error: DmiError) -> bool:
+    """Whether the device may have accepted it all the same."""
+    return error.retryable or not (
+        isinstance(error, RefusedError) or 400 <= error.http_status < 500
+    )
