@@ -13,6 +13,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Annotated, Any
 
+import orjson
 from pydantic import AliasChoices, AliasPath, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
@@ -224,7 +225,8 @@ class Scaling:
         """Whether a device that reads `read` has what was wished.
 
         Numbers may differ by half a step of the scale or of `decimals`, and by what a
-        32-bit float cannot tell apart.
+        32-bit float cannot tell apart. Arrays and objects travel as JSON text: how that is
+        spaced, and in what order its members stand, means nothing.
         """
         if isinstance(wished, (int, float)) and isinstance(read, (int, float)):
             tolerance = 0.0 if self.is_int else abs(wished) * _FLOAT32_EPSILON
@@ -233,7 +235,18 @@ class Scaling:
             if self.common.decimals is not None:
                 tolerance += 0.5 * 10.0**-self.common.decimals * (1 + 1e-9)
             return abs(wished - read) <= tolerance
-        return wished == read
+        return wished == read or _same_json(wished, read)
+
+
+def _same_json(one: Value, other: Value) -> bool:
+    if not (isinstance(one, str) and isinstance(other, str)):
+        return False
+    if one.lstrip()[:1] not in ("[", "{") or other.lstrip()[:1] != one.lstrip()[:1]:
+        return False
+    try:
+        return bool(orjson.loads(one) == orjson.loads(other))
+    except orjson.JSONDecodeError:
+        return False
 
 
 @lru_cache(maxsize=4096, typed=True)

@@ -146,6 +146,11 @@ def test_confirmation_tolerates_the_step_of_the_scale_and_32_bits():
     assert not scaling(DataType.INT).same(3, 4)
     assert scaling(DataType.STRING).same("a", "a")
     assert not scaling(DataType.STRING).same("1", 1)
+    assert scaling(DataType.STRING).same("[1, 2]", "[1,2]")
+    assert scaling(DataType.STRING).same('{"a": 1, "b": 2}', ' {"b":2,"a":1}')
+    assert not scaling(DataType.STRING).same("[1, 2]", "[2, 1]")
+    assert not scaling(DataType.STRING).same("[1", "[1 ")
+    assert not scaling(DataType.STRING).same("1 ", "1")
 
 
 @pytest.mark.parametrize(
