@@ -1,0 +1,57 @@
+"""The thread of one spool: everything that touches its file happens there, one after the other."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar, TypeVarTuple
+
+from dmi.clock import Clock
+from mapper_sdk.delivery.disk.database import DamagedError
+from mapper_sdk.delivery.disk.spool import Spool
+
+__all__ = ["Keeper"]
+
+Result = TypeVar("Result")
+Arguments = TypeVarTuple("Arguments")
+
+
+class Keeper:
+    """Runs a spool's methods in a thread of its own, which begins with the first of them.
+
+    Attributes:
+        spool: Its counters may be read at any time; its methods are called only through this.
+    """
+
+    def __init__(self, spool: Spool, clock: Clock) -> None:
+        self.spool = spool
+        self._clock = clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"spool {spool.path.stem}")
+
+    async def call(self, method: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        """Run a method of the spool, with its file open.
+
+        Raises:
+            UnavailableError: The disk does not let us. A damaged file does not end here: it
+                is put aside, and the method is run on a new one.
+        """
+        return await asyncio.wrap_future(self.submit(method, *arguments))
+
+    def submit(
+        self, method: Callable[[*Arguments], Result], *arguments: *Arguments
+    ) -> Future[Result]:
+        """Like `call`, for those who cannot wait."""
+        return self._thread.submit(lambda: self._run(method, *arguments))
+
+    def close(self) -> None:
+        """Let go of the file, after everything that was submitted; blocks."""
+        self._thread.submit(self.spool.close)
+        self._thread.shutdown()
+
+    def _run(self, method: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:
+        now = self._clock.time()
+        try:
+            self.spool.open(now)
+            return method(*arguments)
+        except DamagedError as error:
+            self.spool.start_over(error, now)
+            return method(*arguments)

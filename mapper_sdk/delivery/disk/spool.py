@@ -1,0 +1,395 @@
+"""A target's backlog and ledger on disk. Everything here blocks: it belongs to one thread."""
+
+import logging
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from dmi.errors import UnavailableError
+from dmi.readings import Reading
+from dmi.resources import Key
+from mapper_sdk.delivery.disk.database import DamagedError, connect, move_aside, translated
+from mapper_sdk.delivery.disk.packing import PackedError, pack, unpack, unpack_times
+from mapper_sdk.delivery.disk.routes import RouteTable
+from mapper_sdk.delivery.inbox import Chunk
+from mapper_sdk.delivery.ledger import Ledger, Loss
+from mapper_sdk.delivery.sink import Item, Route
+from mapper_sdk.delivery.status import Gap
+
+__all__ = ["Limits", "Spool"]
+
+log = logging.getLogger(__name__)
+
+_ROW: Final = 1000
+_TIDY_PAGES: Final = 1024
+_GAP_AGE: Final = 90 * 86_400.0
+_NOBODY: Final = Key("", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How much a spool may hold.
+
+    Attributes:
+        size: Bytes of readings; the file is a little larger.
+        age: Seconds since a reading was stored.
+    """
+
+    size: int
+    age: float
+
+
+class Spool:
+    """One SQLite file: rows of up to a thousand readings, their routes, and the gaps.
+
+    What is given up and its entry in the ledger are one transaction, and so are what a target
+    has taken and its removal. Rows that are being sent are not given up meanwhile.
+
+    Attributes:
+        path: The file; made by the first thing that is put.
+        meta: Words about the target, kept in the file for when it is configured no longer.
+        limits: How much it may hold.
+        readings: How many it holds.
+        size: Their bytes.
+        oldest: When the oldest of them was stored, in seconds since 1970; 0 when empty.
+        taken_in: Bytes that were ever put since the process began.
+    """
+
+    def __init__(self, path: Path, ledger: Ledger, limits: Limits, meta: Mapping[str, str]) -> None:
+        self.path = path
+        self.meta = meta
+        self.limits = limits
+        self.ledger = ledger
+        self.readings = self.size = self.taken_in = 0
+        self.oldest = 0.0
+        self._db: sqlite3.Connection | None = None
+        self._routes = RouteTable()
+        self._in_flight = 0
+        self._settled = 0
+        self._unsaved: dict[int, Gap] = {}
+
+    # ---------------------------------------------------------- its life ----
+
+    def open(self, now: float) -> None:
+        """Open the file, or make it. Nothing happens when it is open.
+
+        Raises:
+            DamagedError: It is no sound database.
+            UnavailableError: The disk does not let us.
+        """
+        if self._db is not None:
+            return
+        self._db = connect(self.path)
+        try:
+            with self._transaction() as db:
+                for word in self.meta.items():
+                    db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", word)
+                db.execute("DELETE FROM gaps WHERE noted < ?", (now - _GAP_AGE,))
+                kept = db.execute("SELECT * FROM gaps ORDER BY id").fetchall()
+                sums = "SELECT count(*), sum(readings), sum(size), min(stored) FROM batches"
+                count, readings, size, oldest = db.execute(sums).fetchone()
+        except BaseException:
+            self.close()
+            raise
+        self.readings, self.size, self.oldest = readings or 0, size or 0, oldest or 0.0
+        self._settled = self._in_flight = 0
+        gaps = {row[0]: _row_to_gap(self.ledger.target, row) for row in kept}
+        self._unsaved = self.ledger.load(gaps)
+        if count:
+            log.info("%s holds %d readings", self.path, self.readings)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        db, self._db = self._db, None
+        if db is not None:
+            db.close()
+
+    def start_over(self, found: DamagedError, now: float) -> None:
+        """Put a damaged file aside, note that, and begin with a new one.
+
+        Raises:
+            UnavailableError: The disk does not let us.
+        """
+        self.close()
+        try:
+            aside = move_aside(self.path)
+        except OSError as error:
+            raise UnavailableError(f"{self.path}: {error.strerror}") from error
+        log.error("%s; its readings are lost; it is kept as %s", found.message, aside)
+        lost = Loss(_NOBODY, "", self.oldest or now, now, self.readings, "spool_damaged")
+        self.readings = self.size = 0
+        self.oldest = 0.0
+        self._routes.forget()
+        self.open(now)
+        self.note([lost], now)
+
+    # ------------------------------------------------------------ readings ----
+
+    def put(self, chunks: Iterable[Chunk], now: float) -> None:
+        """Keep readings; give up the oldest ones where there are too many.
+
+        Raises:
+            UnavailableError: The disk takes nothing; nothing has changed.
+        """
+        routes: list[Route[Any]] = []
+        readings: list[Reading] = []
+        for chunk in chunks:
+            routes.extend(chunk.routes)
+            readings.extend(chunk.readings)
+        size = 0
+        with self._transaction() as db:
+            numbers = self._routes.numbered(db, routes)
+            for start in range(0, len(readings), _ROW):
+                part = readings[start : start + _ROW]
+                data = pack([numbers[r] for r in routes[start : start + _ROW]], part)
+                size += len(data)
+                row = (now, len(part), len(data), data)
+                db.execute("INSERT INTO batches VALUES (NULL, ?, ?, ?, ?)", row)
+            kept, losses, changed = self._cut(db, now, len(readings), size)
+        self._routes.learn(numbers)
+        self.taken_in += size
+        self._committed(kept, losses, changed)
+
+    def head(self, limit: int, place_model: type[BaseModel]) -> tuple[int, list[Item[Any]]]:
+        """Give the oldest readings, about `limit`; they are in flight until settled or released.
+
+        Returns:
+            A number for `settle`, and the readings; none when there are none.
+
+        Raises:
+            UnavailableError: The disk cannot be read.
+        """
+        items: list[Item[Any]] = []
+        damaged: list[tuple[int, float, int, int]] = []
+        upto = self._settled
+        query = "SELECT id, stored, readings, size, data FROM batches WHERE id > ? ORDER BY id"
+        with self._reading() as db:
+            rows = db.execute(query, (upto,))
+            for *row, data in rows:
+                if len(items) + row[2] > max(limit, 1) and items:
+                    break
+                upto = row[0]
+                try:
+                    items += self._items(db, data, place_model)
+                except PackedError as error:
+                    log.error("%s: %d readings are lost: %s", self.path, row[2], error)
+                    damaged.append((row[0], row[1], row[2], row[3]))
+            rows.close()
+        if damaged:
+            self._give_up(damaged)
+        self._in_flight = upto
+        return upto, items
+
+    def release(self) -> None:
+        """What was in flight was not taken."""
+        self._in_flight = 0
+
+    def settle(
+        self, upto: int, left: Sequence[Item[Any]], losses: Sequence[Loss], now: float
+    ) -> None:
+        """What was in flight is dealt with; `left` of it stays, `losses` were refused.
+
+        Raises:
+            UnavailableError: The disk takes nothing; what was dealt with is still not given
+                again, unless the process ends meanwhile.
+        """
+        self._in_flight = 0
+        if not left:
+            self._settled = max(self._settled, upto)
+        try:
+            with self._transaction() as db:
+                sums = "SELECT total(readings), total(size) FROM batches WHERE id <= ?"
+                readings, size = db.execute(sums, (upto,)).fetchone()
+                db.execute("DELETE FROM batches WHERE id <= ?", (upto,))
+                kept, left_size = len(left), 0
+                if left:
+                    numbers = self._routes.numbered(db, [route for route, _ in left])
+                    data = pack([numbers[route] for route, _ in left], [item[1] for item in left])
+                    left_size = len(data)
+                    row = (upto, self.oldest, kept, left_size, data)
+                    db.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", row)
+                changed = self._write_gaps(db, losses, now)
+                oldest = self._oldest(db)
+        except UnavailableError:
+            self._unsaved.update(self.ledger.note(losses, now))
+            raise
+        after = (self.readings + kept - int(readings), self.size + left_size - int(size), oldest)
+        self._committed(after, losses, changed)
+        if not self.readings:
+            self._tidy()
+
+    def expire(self, now: float) -> None:
+        """Give up what is too old.
+
+        Raises:
+            UnavailableError: The disk takes nothing.
+        """
+        if self._unsaved or (self.readings and self.oldest < now - self.limits.age):
+            with self._transaction() as db:
+                kept, losses, changed = self._cut(db, now, 0, 0)
+            self._committed(kept, losses, changed)
+
+    def note(self, losses: Sequence[Loss], now: float) -> None:
+        """Enter losses that happened elsewhere into the ledger; on disk later, if not now."""
+        changed = self.ledger.note(losses, now)
+        self._unsaved.update(changed)
+        self.open(now)
+        with self._transaction() as db:
+            self._write_gaps(db, (), now)
+        self._unsaved.clear()
+
+    # ------------------------------------------------------------- details ----
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        if self._db is None:
+            raise UnavailableError(f"{self.path} is not open")
+        try:
+            yield self._db
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        with self._reading() as db:
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            finally:
+                # A full disk may have ended the transaction already.
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
+
+    def _committed(
+        self, kept: tuple[int, int, float], losses: Sequence[Loss], changed: Mapping[int, Gap]
+    ) -> None:
+        self.readings, self.size, self.oldest = kept
+        self._unsaved.clear()
+        self.ledger.accept(changed, losses)
+
+    def _cut(
+        self, db: sqlite3.Connection, now: float, added: int, added_size: int
+    ) -> tuple[tuple[int, int, float], list[Loss], dict[int, Gap]]:
+        """Give up the oldest rows that are too old or too many, but none in flight.
+
+        Returns:
+            What is kept, for `_committed`, and what was lost.
+        """
+        readings, size = self.readings + added, self.size + added_size
+        losses: dict[tuple[Key, str, str], Loss] = {}
+        upto = first = max(self._settled, self._in_flight)
+        rows = db.execute(
+            "SELECT id, stored, readings, size, data FROM batches WHERE id > ? ORDER BY id",
+            (first,),
+        )
+        for number, stored, count, row_size, data in rows:
+            if stored < now - self.limits.age:
+                reason = "too_old"
+            elif size > self.limits.size:
+                reason = "spool_full"
+            else:
+                break
+            self._count(db, data, (stored, count, reason), losses)
+            upto, readings, size = number, readings - count, size - row_size
+        rows.close()
+        db.execute("DELETE FROM batches WHERE id > ? AND id <= ?", (first, upto))
+        found = list(losses.values())
+        changed = self._write_gaps(db, found, now)
+        return (readings, size, self._oldest(db)), found, changed
+
+    def _count(
+        self,
+        db: sqlite3.Connection,
+        data: bytes,
+        row: tuple[float, int, str],
+        losses: dict[tuple[Key, str, str], Loss],
+    ) -> None:
+        """Add the readings of one row to the losses, to the reading."""
+        stored, count, reason = row
+        try:
+            counted = [
+                (self._routes.origin(db, number), time)
+                for number, time in zip(*unpack_times(data), strict=True)
+            ]
+        except (PackedError, ValueError):
+            counted, reason = [((_NOBODY, ""), stored)] * count, "spool_damaged"
+        for (device, property_), time in counted:
+            word = (device, property_, reason)
+            if word in losses:
+                losses[word].add(time)
+            else:
+                losses[word] = Loss(device, property_, time, time, 1, reason)
+
+    def _items(
+        self, db: sqlite3.Connection, data: bytes, place_model: type[BaseModel]
+    ) -> list[Item[Any]]:
+        numbers, readings = unpack(data)
+        routes = {n: self._routes.route(db, n, place_model) for n in set(numbers)}
+        return [(routes[n], reading) for n, reading in zip(numbers, readings, strict=True)]
+
+    def _give_up(self, damaged: Sequence[tuple[int, float, int, int]]) -> None:
+        """Note the readings of rows that cannot be read, and take the rows out."""
+        losses = [
+            Loss(_NOBODY, "", stored, stored, count, "spool_damaged")
+            for _, stored, count, _ in damaged
+        ]
+        with self._transaction() as db:
+            db.executemany("DELETE FROM batches WHERE id = ?", [row[:1] for row in damaged])
+            changed = self._write_gaps(db, losses, damaged[-1][1])
+            oldest = self._oldest(db)
+        readings = self.readings - sum(row[2] for row in damaged)
+        size = self.size - sum(row[3] for row in damaged)
+        self._committed((readings, size, oldest), losses, changed)
+
+    # --------------------------------------------------------- other rows ----
+
+    def _oldest(self, db: sqlite3.Connection) -> float:
+        row = db.execute(
+            "SELECT stored FROM batches WHERE id > ? ORDER BY id LIMIT 1", (self._settled,)
+        ).fetchone()
+        return float(row[0]) if row else 0.0
+
+    def _write_gaps(
+        self, db: sqlite3.Connection, losses: Sequence[Loss], now: float
+    ) -> dict[int, Gap]:
+        """Write what these losses change, and what could not be written before."""
+        changed = self.ledger.staged(losses, now)
+        db.executemany(
+            "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [_gap_to_row(number, gap) for number, gap in (self._unsaved | changed).items()],
+        )
+        return changed
+
+    def _tidy(self) -> None:
+        """Give the disk back what an empty spool does not need."""
+        with self._reading() as db:
+            db.execute("DELETE FROM routes")
+            self._routes.forget()
+            (pages,) = db.execute("PRAGMA page_count").fetchone()
+            if pages > _TIDY_PAGES:
+                db.execute("VACUUM")
+                db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def _gap_to_row(number: int, gap: Gap) -> tuple[int | float | str, ...]:
+    return (
+        number,
+        *gap.device,
+        gap.property,
+        gap.reason,
+        gap.first,
+        gap.last,
+        gap.count,
+        gap.noted,
+    )
+
+
+def _row_to_gap(target: str, row: tuple[Any, ...]) -> Gap:
+    _, namespace, device, property_, reason, first, last, count, noted = row
+    return Gap(target, Key(namespace, device), property_, first, last, count, reason, noted)
