@@ -9,14 +9,15 @@ from pathlib import Path
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
-VERSIONS = ("v1alpha1", "v1beta1", "v1")
+SERVICES = tuple(f"dmi/proto/{version}/api.proto" for version in ("v1alpha1", "v1beta1", "v1"))
+MESSAGES = ("mapper_sdk/sinks/sparkplug/payload.proto",)
 
 
-def generate(version: str, out: Path) -> None:
-    """Write api_pb2.py, api_pb2.pyi and api_pb2_grpc.py of one version below `out`."""
+def generate(source: str, out: Path) -> None:
+    """Write NAME_pb2.py, NAME_pb2.pyi and, of services, NAME_pb2_grpc.py below `out`."""
     well_known = Path(protoc.__file__).parent / "_proto"
-    source = Path("dmi/proto") / version / "api.proto"
-    flags = [f"--{kind}_out={out}" for kind in ("python", "pyi", "grpc_python")]
+    kinds = ("python", "pyi", "grpc_python") if source in SERVICES else ("python", "pyi")
+    flags = [f"--{kind}_out={out}" for kind in kinds]
     if protoc.main(["protoc", f"-I{ROOT}", f"-I{well_known}", *flags, str(ROOT / source)]) != 0:
         raise SystemExit(f"protoc refused {source}")
 
@@ -28,13 +29,13 @@ def main() -> int:
     check = parser.parse_args().check
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) if check else ROOT
-        for version in VERSIONS:
-            generate(version, out)
+        for source in (*SERVICES, *MESSAGES):
+            generate(source, out)
         if not check:
             return 0
         stale = [
             str(new.relative_to(out))
-            for new in sorted(out.rglob("api_pb2*"))
+            for new in sorted(out.rglob("*_pb2*.py*"))
             if not (ROOT / new.relative_to(out)).exists()
             or not filecmp.cmp(new, ROOT / new.relative_to(out), shallow=False)
         ]

@@ -57,9 +57,10 @@ class _NamedContext(ssl.SSLContext):
         session: ssl.SSLSession | None = None,
     ) -> ssl.SSLSocket:
         name = self.name or server_hostname
-        return super().wrap_socket(
-            sock, server_side, do_handshake_on_connect, suppress_ragged_eofs, name, session
-        )
+        # With the handshake in here, ssl closes a socket whose handshake fails; a library that
+        # does the handshake afterwards (paho) forgets to.
+        now = do_handshake_on_connect or sock.gettimeout() != 0
+        return super().wrap_socket(sock, server_side, now, suppress_ragged_eofs, name, session)
 
     def wrap_bio(
         self,
