@@ -1,6 +1,7 @@
 """Derived properties: readings that apps publish, of what no device is asked for."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dmi.errors import AccessDeniedError, ConfigError, ConflictError, ConversionError
@@ -10,13 +11,30 @@ from mapper_sdk.devices import Point
 from mapper_sdk.hub import Hub
 from mapper_sdk.polling import Poller, Ticket
 
-__all__ = ["Derivations"]
+__all__ = ["Derivations", "Derived"]
 
 _CLOCKS_APART = 60.0
 """Seconds that an app's clock may be ahead of ours."""
 
 STALE = "stale"
 """Reason of a derived property that has got nothing new for longer than its `maxAge`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A reading as an app gives it; not checked yet.
+
+    Attributes:
+        value: Typed; None for a bad reading.
+        time: When it was true, in seconds since 1970.
+        quality: BAD exactly when `value` is None.
+        reason: Why it is not good.
+    """
+
+    value: Value | None
+    time: float
+    quality: Quality = Quality.GOOD
+    reason: str = ""
 
 
 @dataclass(slots=True)
@@ -37,36 +55,32 @@ class Derivations:
         self._clock = hub.clock
         self._watches: dict[Point, _Watch] = {}
 
-    def publish(
-        self, point: Point, value: Value | None, time: float | None, quality: Quality, reason: str
-    ) -> Reading:
-        """Publish a reading like any other, and give it.
+    def publish(self, point: Point, given: Sequence[Derived]) -> Reading:
+        """Publish readings like any others, and give the last one.
+
+        All are checked before the first is published.
 
         Args:
-            point: What it is of.
-            value: Typed; None for a bad reading.
-            time: When it was true, in seconds since 1970; None for now.
-            quality: BAD exactly when `value` is None.
-            reason: Why it is not good.
+            point: What they are of.
+            given: One at least, in the order of time.
 
         Raises:
             ConfigError: The property cannot be served as it is declared.
             AccessDeniedError: It is not a derived one.
-            ConversionError: The value does not fit its type, or the time cannot be right.
-            OutOfRangeError: The value lies outside the declared range.
+            ConversionError: A value does not fit its type, or a time cannot be right.
+            OutOfRangeError: A value lies outside the declared range.
             ConflictError: A newer reading was published before.
         """
         now = self._clock.time()
-        moment = now if time is None else time
-        reading = _checked(point, value, moment, quality, reason, now)
+        readings = [_checked(point, each, now) for each in given]
         watch = self._watches.get(point) or self._watch(point)
-        if moment < watch.newest:
+        if readings[0].time < watch.newest:
             raise ConflictError(f"a newer reading of {point.name!r} was published before")
-        watch.newest = moment
+        watch.newest = readings[-1].time
         self._guard(point, watch)
-        point.latest, point.trouble = reading, ""
-        self._hub.publish([(point, reading)])
-        return reading
+        point.latest, point.trouble = readings[-1], ""
+        self._hub.publish([(point, reading) for reading in readings])
+        return readings[-1]
 
     def forget(self) -> None:
         """The device is let go of: nothing becomes stale any more."""
@@ -105,10 +119,9 @@ class Derivations:
         return True
 
 
-def _checked(
-    point: Point, value: Value | None, time: float, quality: Quality, reason: str, now: float
-) -> Reading:
+def _checked(point: Point, given: Derived, now: float) -> Reading:
     """Make a reading of what an app gives, or say what is wrong with it."""
+    value, time, quality = given.value, given.time, given.quality
     if point.problem:
         raise ConfigError(point.problem)
     if not point.common.derived:
@@ -120,9 +133,9 @@ def _checked(
     if value is None:
         if quality is not Quality.BAD:
             raise ConversionError("a reading without a value must be of quality bad")
-        return Reading(None, time, quality, reason or "bad")
+        return Reading(None, time, quality, given.reason or "bad")
     if quality is Quality.BAD:
         raise ConversionError("a bad reading has no value")
     typed = coerce_value(value, point.type)
     check_range(typed, point.minimum, point.maximum)
-    return Reading(typed, time, quality, reason)
+    return Reading(typed, time, quality, given.reason)

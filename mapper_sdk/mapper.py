@@ -15,6 +15,7 @@ from mapper_sdk.bus import Buses
 from mapper_sdk.calling import call_method, own_methods
 from mapper_sdk.connection import Surroundings
 from mapper_sdk.delivery.service import Delivery
+from mapper_sdk.derived import Derived
 from mapper_sdk.devices import Plan
 from mapper_sdk.driver import Calling
 from mapper_sdk.events import DeviceEvent
@@ -137,7 +138,8 @@ class Mapper:
             OutOfRangeError: The value lies outside the declared range.
             ConflictError: A newer reading was published before.
         """
-        return self.session(key).derive(property_, value, time, quality, reason)
+        moment = self.clock.time() if time is None else time
+        return self.session(key).derive(property_, [Derived(value, moment, quality, reason)])
 
     def add_listener(self, listen: Listener) -> None:
         """Give readings, states and outcomes to one consumer more; it returns at once."""

@@ -16,12 +16,12 @@ from dmi.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from dmi.readings import Quality, Reading, Value
+from dmi.readings import Reading, Value
 from dmi.reports import Desired, DeviceState, Outcome
 from mapper_sdk.backoff import Backoff
 from mapper_sdk.bus import Buses
 from mapper_sdk.connection import Connection, Surroundings
-from mapper_sdk.derived import Derivations
+from mapper_sdk.derived import Derivations, Derived
 from mapper_sdk.devices import Plan, Point
 from mapper_sdk.driver import Method
 from mapper_sdk.planning import adopt, diff_plans
@@ -144,12 +144,10 @@ class Session:
         points = [self._sound_point(point.name) for point in points]
         return {point.name: point.latest for point in points if point.latest is not None}
 
-    def derive(
-        self, name: str, value: Value | None, time: float | None, quality: Quality, reason: str
-    ) -> Reading:
-        """Publish a reading of a derived property; see `Mapper.derive`."""
+    def derive(self, name: str, given: Sequence[Derived]) -> Reading:
+        """Publish readings of a derived property, and give the last; see `Mapper.derive`."""
         try:
-            return self._derivations.publish(self.point(name), value, time, quality, reason)
+            return self._derivations.publish(self.point(name), given)
         except DmiError as error:
             if error.device is not None:
                 raise
