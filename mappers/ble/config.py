@@ -3,6 +3,7 @@
 `python -m mappers.ble.config docs/ble.md` writes their tables into the manual.
 """
 
+import os
 import re
 import sys
 from enum import StrEnum
@@ -177,8 +178,20 @@ class BleLink(SpelledSettings):
     )
     passkey: str | None = Field(
         default=None,
-        description="Where the six digits are that the device wants for pairing: `env:NAME` or "
-        "`file:PATH`. On BlueZ the agent of the system asks for them instead.",
+        description="Where the six digits are that the device shows for pairing, or has printed on "
+        "it: `env:NAME` or `file:PATH`.",
+    )
+    confirm_numbers: bool = Field(
+        default=False,
+        description="Pair a device that wants two numbers compared, and say that they are equal; "
+        "the log tells ours.",
+    )
+    bond_dir: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Folder for the keys of paired devices, where BlueZ does not keep them; equal "
+        "for all devices of a radio. Without it `$XDG_STATE_HOME/dmi/ble`, usually "
+        "`~/.local/state/dmi/ble`.",
     )
 
     @field_validator("bind_key", "identity_key", "passkey")
@@ -201,8 +214,10 @@ class BleLink(SpelledSettings):
             _ = self.wanted_content
         if self.connects and self.content is not None:
             raise ValueError("`content` identifies advertisements; a gatt device has none")
-        if self.passkey is not None and not self.pair:
-            raise ValueError("passkey means nothing without pair")
+        if not self.pair and (self.passkey is not None or self.confirm_numbers):
+            raise ValueError("passkey and confirmNumbers mean nothing without pair")
+        if self.passkey is not None and self.confirm_numbers:
+            raise ValueError("a device has a passkey or compares numbers, not both")
         return self
 
     @property
@@ -226,6 +241,14 @@ class BleLink(SpelledSettings):
                 raise ValueError("content must be written as field=value, field=value")
             found[field.strip().lower()] = value.strip().lower()
         return found
+
+    @property
+    def bonds(self) -> Path:
+        """Folder for the keys of paired devices."""
+        if self.bond_dir is not None:
+            return Path(self.bond_dir)
+        state = os.environ.get("XDG_STATE_HOME")
+        return (Path(state) if state else Path.home() / ".local" / "state") / "dmi" / "ble"
 
     @property
     def who(self) -> str:

@@ -23,13 +23,13 @@ from bleak_retry_connector import (
     establish_connection,
 )
 
-from dmi.errors import DmiError, UnavailableError
+from dmi.errors import ConfigError, DmiError, UnavailableError
 from mappers.ble.advertisements import Identity
 from mappers.ble.audience import Audience, Listener
 from mappers.ble.config import BleLink, Scan
 from mappers.ble.ladder import Ladder, Rung
 from mappers.ble.links.slots import Slots
-from mappers.ble.radio import RadioBackend, is_bluez, open_radio
+from mappers.ble.radio import PairingWay, RadioBackend, is_bluez, open_radio
 from mappers.ble.secrets import read_passkey
 from mappers.ble.troubles import translated
 
@@ -62,6 +62,7 @@ class SharedRadio:
         self.slots = Slots(link.slots)
         self.broken: DmiError | None = None
         self._active = link.scan is Scan.ACTIVE
+        self._bonds = link.bonds
         self._backend: RadioBackend | None = None
         self._scanner: BleakScanner | None = None
         self._group: asyncio.TaskGroup | None = None
@@ -110,7 +111,10 @@ class SharedRadio:
 
     async def _keep(self, ready: "asyncio.Future[None]") -> None:
         try:
-            async with open_radio(self.name) as backend, asyncio.TaskGroup() as group:
+            async with (
+                open_radio(self.name, self._bonds) as backend,
+                asyncio.TaskGroup() as group,
+            ):
                 self._backend, self._group = backend, group
                 lost = group.create_task(self._watch_loss(backend))
                 try:
@@ -224,8 +228,16 @@ class SharedRadio:
                 log.debug("the scan by %s does not stop: %s", self.name, error)
 
     def listen(self, listener: Listener) -> None:
-        """Hand a device its advertisements, the last one at once if it is fresh."""
+        """Hand a device its advertisements, the last one at once if it is fresh.
+
+        Raises:
+            ConfigError: It wants its bond kept elsewhere than the others of this radio.
+        """
         link = listener.tracker.link
+        if link.pair and link.bonds != self._bonds and not is_bluez(self.name):
+            raise ConfigError(
+                f"bondDir must be the same for all devices of {self.name}; here it is {self._bonds}"
+            )
         self.slots.count = min(self.slots.count, link.slots)
         if link.scan is Scan.ACTIVE and not self._active:
             self._active = True
@@ -306,18 +318,20 @@ class SharedRadio:
     async def _establish(
         self, link: BleLink, device: BLEDevice, on_lost: Callable[[], None]
     ) -> BleakClient:
-        backend = self.backend
-        if link.passkey is not None:
-            backend.passkeys[device.address.upper()] = read_passkey(link.passkey)
+        backend, pair = self.backend, False
         with translated(f"connecting to {link.who}"):
             async with asyncio.timeout(link.connect_timeout):
+                if link.pair:
+                    passkey = None if link.passkey is None else read_passkey(link.passkey)
+                    way = PairingWay(passkey, link.confirm_numbers)
+                    pair = await backend.prepare_pairing(device, way)
                 return await establish_connection(
                     BleakClient,
                     device,
                     link.who,
                     disconnected_callback=lambda _client: on_lost(),
                     max_attempts=link.attempts,
-                    pair=link.pair,
+                    pair=pair,
                     backend=backend.client,
                     **backend.kwargs,
                 )

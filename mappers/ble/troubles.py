@@ -23,6 +23,7 @@ from dmi.errors import (
     UnavailableError,
     UnsupportedError,
 )
+from mappers.ble.radio import PairingRefusedError
 
 __all__ = ["AdapterMissingError", "AdapterOffError", "error_of", "translated"]
 
@@ -83,6 +84,11 @@ def error_of(error: BleakError, what: str) -> DmiError:
         error: What was raised.
         what: What was being done, for the message.
     """
+    if (refused := _refused_pairing(error)) is not None:
+        return AccessDeniedError(
+            f"{what}: the device refuses to be paired: {refused}; is `passkey` right, does it need "
+            "`confirmNumbers`, or must it be put into its pairing mode?"
+        )
     if isinstance(error, BleakBluetoothNotAvailableError):
         return _not_available(error, what)
     if isinstance(error, BleakGATTProtocolError):
@@ -94,6 +100,13 @@ def error_of(error: BleakError, what: str) -> DmiError:
     if isinstance(error, BleakDeviceNotFoundError):
         return UnavailableError(f"{what}: the device is not heard")
     return UnavailableError(f"{what}: {str(error) or type(error).__name__}")
+
+
+def _refused_pairing(error: BaseException | None) -> PairingRefusedError | None:
+    """What bleak-retry-connector has wrapped into an error of its own."""
+    while error is not None and not isinstance(error, PairingRefusedError):
+        error = error.__cause__
+    return error
 
 
 def _not_available(error: BleakBluetoothNotAvailableError, what: str) -> DmiError:

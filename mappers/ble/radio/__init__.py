@@ -9,22 +9,42 @@ Whoever uses a radio calls bleak and nothing else; which radio it is shows only 
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from bleak.backends.client import BaseBleakClient
+from bleak.backends.device import BLEDevice
 from bleak.backends.scanner import BaseBleakScanner
+from bleak.exc import BleakError
 
 from dmi.errors import ConfigError
 
-__all__ = ["RadioBackend", "is_bluez", "open_radio"]
+__all__ = ["PairingRefusedError", "PairingWay", "RadioBackend", "is_bluez", "open_radio"]
 
 _ADAPTER = re.compile(r"hci\d+")
 _TRANSPORTS = frozenset({"tcp-client", "unix-client", "ws-client", "serial", "usb"})
 VIRTUAL = "virtual"
 """Scheme of a radio that lives in this process; `mappers.ble.simulator` makes them."""
+
+
+class PairingRefusedError(BleakError):
+    """A device does not want to be paired, or not in this way."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairingWay:
+    """How a device is paired; the usual way is just so, which keeps listeners out but no impostors.
+
+    Attributes:
+        passkey: The six digits that it shows or has printed on it.
+        confirm: Say yes when it asks whether both sides show the same number.
+    """
+
+    passkey: int | None = None
+    confirm: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,8 +58,9 @@ class RadioBackend:
         kwargs: Further keywords that both of these classes need.
         power_cycle: Switches the radio off and on, which drops all its links. Raises
             UnavailableError if it does not come back, AccessDeniedError if we may not.
-        passkeys: Six-digit passkeys of devices that are paired by one, by address in capitals;
-            set it before `pair`. BlueZ asks the agent of the system instead.
+        prepare_pairing: Pairs a device that bleak is about to connect, where that needs more than
+            bleak has; says whether bleak has still to pair it (`pair=True`). Raises DmiError if
+            the device refuses.
         lost: Set once the radio is gone for good (its process or dongle went away); it must
             be opened again. Never set for BlueZ, which outlives its adapters.
     """
@@ -49,7 +70,7 @@ class RadioBackend:
     client: type[BaseBleakClient] | None
     kwargs: Mapping[str, Any]
     power_cycle: Callable[[], Awaitable[None]]
-    passkeys: MutableMapping[str, int] = field(default_factory=dict)
+    prepare_pairing: Callable[[BLEDevice, PairingWay], Awaitable[bool]]
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
 
@@ -59,7 +80,7 @@ def is_bluez(radio: str) -> bool:
 
 
 @asynccontextmanager
-async def open_radio(radio: str) -> AsyncIterator[RadioBackend]:
+async def open_radio(radio: str, bonds: Path | None = None) -> AsyncIterator[RadioBackend]:
     """Open a radio for the length of a block.
 
     Args:
@@ -67,6 +88,7 @@ async def open_radio(radio: str) -> AsyncIterator[RadioBackend]:
             `serial:/dev/ttyACM0,115200`, `usb:0` and the like: a controller that bumble
             drives by HCI, past the operating system. `virtual:NAME`: the radio of a
             simulator in this process.
+        bonds: Folder for the keys of paired devices; None forgets them. BlueZ has its own.
 
     Raises:
         ConfigError: The text is none of these, or bumble is not installed.
@@ -74,7 +96,9 @@ async def open_radio(radio: str) -> AsyncIterator[RadioBackend]:
         AccessDeniedError: It is there, but we may not use it.
     """
     if is_bluez(radio):
-        from mappers.ble.radio.bluez import power_cycle  # D-Bus is there only with BlueZ
+        # D-Bus is there only with BlueZ.
+        from mappers.ble.radio.bluez import power_cycle
+        from mappers.ble.radio.bluez_pairing import pair
 
         yield RadioBackend(
             name=radio,
@@ -82,6 +106,7 @@ async def open_radio(radio: str) -> AsyncIterator[RadioBackend]:
             client=None,
             kwargs={"bluez": {"adapter": radio}},
             power_cycle=lambda: power_cycle(radio),
+            prepare_pairing=pair,
         )
         return
     scheme, _, rest = radio.partition(":")
@@ -96,5 +121,5 @@ async def open_radio(radio: str) -> AsyncIterator[RadioBackend]:
         raise ConfigError(
             f"the radio {radio!r} needs bumble: pip install 'dmi-toolkit[ble-hci]' ({error})"
         ) from error
-    async with open_host(radio) as backend:
+    async with open_host(radio, bonds) as backend:
         yield backend

@@ -11,10 +11,11 @@ from bleak.backends.client import BaseBleakClient, NotifyCallback
 from bleak.backends.descriptor import BleakGATTDescriptor
 from bleak.backends.device import BLEDevice
 from bleak.exc import BleakError, BleakGATTProtocolError
-from bumble import att, core
+from bumble import att, core, hci
 from bumble.device import Connection, Peer
 from bumble.gatt_client import CharacteristicProxy
 
+from mappers.ble.radio import PairingRefusedError
 from mappers.ble.radio.host import RadioHost, translated
 from mappers.ble.radio.services import discovered
 
@@ -116,19 +117,38 @@ class BumbleClient(BaseBleakClient):
             self._on_disconnection(0)
 
     async def pair(self, *_args: Any, **_kwargs: Any) -> None:  # noqa: ANN401 - as in the base class
-        """Pair, bond and encrypt the link, by `RadioBackend.passkeys` where one is set.
+        """Encrypt the link by the keys of the bond; pair and bond where there is none.
+
+        A device that has lost its keys is paired again, which asks no less of it than the first
+        time.
 
         Raises:
-            BleakError: The device or its user refused.
+            PairingRefusedError: The device refuses.
+            BleakError: The link is lost.
         """
-        await self._ask(self._require().pair())
+        connection = self._require()
+        if connection.is_encrypted:
+            return
+        if await self._radio.bonds.get(str(connection.peer_address)) is not None:
+            try:
+                await self._ask(connection.encrypt())
+            except BleakError as error:
+                if not isinstance(error.__cause__, hci.HCI_Error) or not self.is_connected:
+                    raise
+                _log.warning("%s does not know its bond any more (%s)", self.address, error)
+            else:
+                return
+        try:
+            await self._ask(connection.pair())
+        except BleakError as error:
+            cause = error.__cause__
+            if isinstance(cause, core.ProtocolError) and cause.error_namespace == "smp":
+                raise PairingRefusedError(str(error)) from cause
+            raise
 
     async def unpair(self) -> None:
         """Forget the keys of this device, and close the link."""
-        keystore = self._radio.device.keystore
-        if keystore is not None:
-            with translated("unpair"):
-                await keystore.delete(self.address)
+        await self._radio.bonds.delete(str(self._require().peer_address))
         await self.disconnect()
 
     async def read_gatt_char(

@@ -5,13 +5,17 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from bleak.backends.device import BLEDevice
 from bleak.exc import BleakDeviceNotFoundError, BleakError
 from bumble import core, hci
 from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.host import Host
+from bumble.smp import AddressResolver
 from bumble.transport.common import TransportSink, TransportSource
 
 from dmi.errors import UnavailableError
+from mappers.ble.radio import PairingWay
+from mappers.ble.radio.bonds import Bonds
 from mappers.ble.radio.pairing import answer_pairing
 from mappers.ble.radio.reports import Advertisement, Assembler, is_report
 
@@ -42,21 +46,22 @@ class RadioHost:
 
     Attributes:
         device: Bumble's device; clients talk through its connections.
-        passkeys: Of the devices that are paired by one, by address.
+        bonds: Keys of the devices that are paired.
         lost: Set once the controller is gone for good.
     """
 
-    def __init__(self, source: TransportSource, sink: TransportSink) -> None:
+    def __init__(self, source: TransportSource, sink: TransportSink, bonds: Bonds) -> None:
         """Above a controller that was not used before; `start` comes next."""
         config = DeviceConfiguration(name="dmi", gap_service_enabled=True)
-        self.device = Device(
-            address=hci.Address.generate_static_address(),
+        self.device = _Device(
+            address=bonds.address,
             config=config,
             host=_Host(source, sink, self._take),
         )
+        self.device.keystore = self.bonds = bonds
         self._assembler = Assembler()
-        self.passkeys: dict[str, int] = {}
-        answer_pairing(self.device, self.passkeys)
+        self._ways: dict[str, PairingWay] = {}
+        answer_pairing(self.device, self._ways)
         self.lost = asyncio.Event()
         self._listeners: dict[Heard, bool] = {}
         self._scanning: bool | None = None
@@ -80,6 +85,17 @@ class RadioHost:
             ) from None
         except (core.BaseBumbleError, OSError) as error:
             raise UnavailableError(f"the radio does not start: {error}") from error
+
+    async def prepare_pairing(self, device: BLEDevice, way: PairingWay) -> bool:
+        """Note how a device is paired; True: its client does it.
+
+        Raises:
+            ConfigError: The bonds that there are cannot be read.
+        """
+        if self.bonds.problem is not None:
+            raise self.bonds.problem
+        self._ways[device.address.upper()] = way
+        return True
 
     async def power_cycle(self) -> None:
         """Drop all links, reset the controller, and scan again if that was on.
@@ -204,6 +220,25 @@ class RadioHost:
 
     def _on_terminated(self, _: "asyncio.Future[None]") -> None:
         self.lost.set()
+
+
+class _Device(Device):
+    """Bumble's device, which connects addresses as they were heard.
+
+    Bumble itself would look for a bonded device by a scan of its own, of which we hear nothing.
+    """
+
+    async def refresh_resolving_list(self) -> None:
+        """Know bonded devices by the private addresses that they are connected by."""
+        keys = await self.keystore.get_resolving_keys() if self.keystore is not None else []
+        # All zeros is the key of one that has no private addresses.
+        self.address_resolver = _Resolver([(key, address) for key, address in keys if any(key)])
+
+
+class _Resolver(AddressResolver):
+    def can_resolve_to(self, address: hci.Address) -> bool:
+        """Whether to look for other addresses of a device before it is connected: never."""
+        return False
 
 
 class _Host(Host):

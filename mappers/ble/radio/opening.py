@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from bumble.core import BaseBumbleError
 from bumble.transport import open_transport
@@ -11,6 +12,7 @@ from bumble.transport.common import Transport, TransportSink, TransportSource
 from dmi.errors import AccessDeniedError, ConfigError, UnavailableError
 from mappers.ble.radio import VIRTUAL, RadioBackend
 from mappers.ble.radio.air import AirController, air_named
+from mappers.ble.radio.bonds import Bonds
 from mappers.ble.radio.client import BumbleClient
 from mappers.ble.radio.host import RadioHost
 from mappers.ble.radio.scanner import BumbleScanner
@@ -21,11 +23,12 @@ _OPEN_SECONDS = 10.0
 
 
 @asynccontextmanager
-async def open_host(radio: str) -> AsyncIterator[RadioBackend]:
+async def open_host(radio: str, folder: Path | None) -> AsyncIterator[RadioBackend]:
     """Open a controller and put a host on it; see `mappers.ble.radio.open_radio`."""
+    bonds = await asyncio.to_thread(Bonds, folder, radio)
     async with AsyncExitStack() as stack:
         source, sink = await _controller(radio, stack)
-        host = RadioHost(source, sink)
+        host = RadioHost(source, sink, bonds)
         stack.push_async_callback(host.stop)
         await host.start()
         yield RadioBackend(
@@ -34,7 +37,7 @@ async def open_host(radio: str) -> AsyncIterator[RadioBackend]:
             client=BumbleClient,
             kwargs={"radio": host},
             power_cycle=host.power_cycle,
-            passkeys=host.passkeys,
+            prepare_pairing=host.prepare_pairing,
             lost=host.lost,
         )
 

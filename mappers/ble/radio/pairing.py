@@ -1,11 +1,16 @@
-"""Pairing on a radio that bumble drives: just works, or with a passkey of six digits."""
+"""Pairing on a radio that bumble drives: just so, by a passkey, or by comparing numbers."""
 
+import logging
 from collections.abc import Mapping
 
 from bumble.device import Connection, Device
 from bumble.pairing import PairingConfig, PairingDelegate
 
+from mappers.ble.radio import PairingWay
+
 __all__ = ["answer_pairing"]
+
+_log = logging.getLogger(__name__)
 
 
 class _Passkey(PairingDelegate):
@@ -20,19 +25,41 @@ class _Passkey(PairingDelegate):
         return self._passkey
 
 
-def answer_pairing(device: Device, passkeys: Mapping[str, int]) -> None:
+class _Comparing(PairingDelegate):
+    """Shows a number that the other side shows too, and says that they are equal."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(PairingDelegate.IoCapability.DISPLAY_OUTPUT_AND_YES_NO_INPUT)
+        self._address = address
+
+    async def compare_numbers(self, number: int, digits: int) -> bool:
+        """Whoever reads the log can still compare them."""
+        _log.warning("%s is paired: it should have shown %0*d", self._address, digits, number)
+        return True
+
+
+def answer_pairing(device: Device, ways: Mapping[str, PairingWay]) -> None:
     """Let a device pair with secure connections, and bond.
 
     Args:
         device: Whose links are paired.
-        passkeys: Of the peers that have one, by address; looked up with each pairing. The
-            others are paired as a device without display and keys is.
+        ways: Of the peers that are paired in a way of their own, by address; looked up with each
+            pairing. The others are paired as a device without display and keys is.
     """
 
     def config(connection: Connection) -> PairingConfig:
         address = connection.peer_address.to_string(with_type_qualifier=False)
-        passkey = passkeys.get(address)
-        delegate = PairingDelegate() if passkey is None else _Passkey(passkey)
-        return PairingConfig(mitm=passkey is not None, delegate=delegate)
+        way = ways.get(address, PairingWay())
+        delegate = PairingDelegate()
+        if way.passkey is not None:
+            delegate = _Passkey(way.passkey)
+        elif way.confirm:
+            delegate = _Comparing(address)
+        return PairingConfig(
+            mitm=way.passkey is not None or way.confirm,
+            delegate=delegate,
+            # The address that our links are made from, so that a bonded device knows us by it.
+            identity_address_type=PairingConfig.AddressType.RANDOM,
+        )
 
     device.pairing_config_factory = config

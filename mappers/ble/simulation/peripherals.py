@@ -11,6 +11,7 @@ from bumble.core import UUID
 from bumble.device import Connection, Device, DeviceConfiguration
 from bumble.gatt import Characteristic, CharacteristicValue, Service
 from bumble.host import Host
+from bumble.keys import PairingKeys
 from bumble.pairing import PairingConfig, PairingDelegate
 
 from mappers.ble.radio.air import Air, AirController
@@ -57,6 +58,19 @@ HEATER = {
 bytes; four digits that only a paired link reads; UTF-8."""
 
 
+class _Comparing(PairingDelegate):
+    """A display, and two keys for yes and no; whoever stands there says yes."""
+
+    def __init__(self, show: Callable[[int], None]) -> None:
+        super().__init__(PairingDelegate.IoCapability.DISPLAY_OUTPUT_AND_YES_NO_INPUT)
+        self._show = show
+
+    async def compare_numbers(self, number: int, digits: int) -> bool:
+        """Show it."""
+        self._show(number)
+        return True
+
+
 class _Display(PairingDelegate):
     """A display for the passkey, and no keys."""
 
@@ -80,6 +94,9 @@ class Peripheral(ABC):
         controller: Its own while it is there.
         passkey: Six digits that it shows to whoever pairs; without it, it pairs just so. Set it
             before it appears.
+        compares: It wants to be paired by comparing numbers. Set it before it appears.
+        shown: The number that it showed last to be compared.
+        pairings: How often it was paired.
     """
 
     services_listed: Sequence[str] = ()
@@ -91,6 +108,9 @@ class Peripheral(ABC):
         self.writes = 0
         self._faults = faults
         self.passkey: int | None = None
+        self.compares = False
+        self.shown = 0
+        self.pairings = 0
         self._air: Air | None = None
         self.controller: AirController | None = None
         self._device: Device | None = None
@@ -109,9 +129,14 @@ class Peripheral(ABC):
             config=DeviceConfiguration(name=self.name),
             host=Host(controller_source=controller, controller_sink=controller),
         )
+        delegate: PairingDelegate | None = None
         if self.passkey is not None:
             delegate = _Display(self.passkey)
+        elif self.compares:
+            delegate = _Comparing(self._show)
+        if delegate is not None:
             device.pairing_config_factory = lambda _: PairingConfig(mitm=True, delegate=delegate)
+        device.on(Device.EVENT_CONNECTION, self._on_connection)
         self._pushed = []
         for service in self.services():
             device.add_service(service)
@@ -122,6 +147,15 @@ class Peripheral(ABC):
             advertising_interval_min=_ADVERTISING_MS,
             advertising_interval_max=_ADVERTISING_MS,
         )
+
+    def _show(self, number: int) -> None:
+        self.shown = number
+
+    def _on_connection(self, connection: Connection) -> None:
+        connection.on(Connection.EVENT_PAIRING, self._on_pairing)
+
+    def _on_pairing(self, _keys: PairingKeys) -> None:
+        self.pairings += 1
 
     def vanish(self) -> None:
         """Lose power: links end, nothing is heard any more."""

@@ -99,6 +99,14 @@ class BleSimulator:
         """The one of that name; KeyError if there is none."""
         return {p.name: p for p in self.peripherals}[name]
 
+    async def restart(
+        self, peripheral: Peripheral, *, passkey: int | None = None, compares: bool = False
+    ) -> None:
+        """Take a device's power for a moment: it forgets its bonds, and pairs like this then."""
+        peripheral.vanish()
+        peripheral.passkey, peripheral.compares = passkey, compares
+        await peripheral.appear(self._air)
+
     def set_rssi(self, address: str, rssi: int) -> None:
         """Let a device be heard at another strength, in dBm."""
         self._air.voice(hci.Address(address)).rssi = rssi

@@ -14,6 +14,12 @@ from mappers.ble.visit import BleVisit
 THERMOMETER, HEATER = "F0:00:00:00:00:01", "F0:00:00:00:00:02"
 
 
+@pytest.fixture(autouse=True)
+def _own_state(tmp_path, monkeypatch):
+    """Bonds are kept in the test's own folder."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+
+
 @pytest.fixture
 async def simulator():
     async with BleSimulator(interval=0.05) as running:

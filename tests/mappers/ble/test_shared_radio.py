@@ -3,16 +3,15 @@
 import asyncio
 
 import pytest
-from bleak.exc import BleakError
 
-from dmi.errors import ConfigError, UnavailableError
+from dmi.errors import AccessDeniedError, ConfigError, UnavailableError
 from dmi.resources import Device, DeviceModel
 from mapper_sdk.planning import build_plan
 from mappers.ble import shared_radio
 from mappers.ble.driver import BleDriver
 from mappers.ble.simulation.faults import parse_fault
 from mappers.ble.simulation.peripherals import HEATER as UUIDS
-from tests.mappers.ble.conftest import HEATER, visit_of
+from tests.mappers.ble.conftest import HEATER, THERMOMETER, visit_of
 
 SETPOINT = visit_of(characteristic=UUIDS["setpoint"], type="float32")
 
@@ -147,19 +146,32 @@ async def test_a_link_that_ends_at_once_is_no_link(make, simulator, monkeypatch)
         assert driver._radio.slots.taken == 0
 
 
-async def test_a_passkey_is_given_to_the_radio_before_pairing(make, simulator, monkeypatch):
-    monkeypatch.setenv("BLE_PIN", "012345")
-    asked = {}
-
-    async def establish(_class, device, _name, *, pair, **options):
-        asked[device.address] = (pair, dict(options["radio"].passkeys))
-        raise BleakError("enough")
-
-    monkeypatch.setattr(shared_radio, "establish_connection", establish)
-    with pytest.raises(UnavailableError, match="enough"):
+async def test_a_device_is_paired_in_the_way_that_its_settings_say(make, simulator, monkeypatch):
+    monkeypatch.setenv("BLE_PIN", "271828")
+    code = visit_of("string", characteristic=UUIDS["code"])
+    await simulator.restart(simulator.heater, passkey=271828)
+    async with make(address=HEATER, pair=True, passkey="env:BLE_PIN") as driver:
+        assert await driver.read([code]) == ["4711"]
+    monkeypatch.setenv("BLE_PIN", "000000")
+    await simulator.restart(simulator.heater, passkey=314159)
+    with pytest.raises(AccessDeniedError, match="refuses to be paired"):
         async with make(address=HEATER, pair=True, passkey="env:BLE_PIN"):
             pass
-    assert asked == {HEATER: (True, {HEATER: 12345})}
+
+
+async def test_a_device_that_compares_numbers_is_paired_where_that_is_said(make, simulator, caplog):
+    code = visit_of("string", characteristic=UUIDS["code"])
+    await simulator.restart(simulator.heater, compares=True)
+    async with make(address=HEATER, pair=True, confirmNumbers=True) as driver:
+        assert await driver.read([code]) == ["4711"]
+    assert f"{simulator.heater.shown:06d}" in caplog.text
+
+
+async def test_a_radio_keeps_its_bonds_in_one_place(make, simulator, tmp_path):
+    async with make(address=HEATER):
+        with pytest.raises(ConfigError, match="bondDir must be the same"):
+            async with make(address=THERMOMETER, pair=True, bondDir=str(tmp_path)):
+                pass
 
 
 # -------------------------------------------------------------- discovery ----

@@ -3,11 +3,12 @@ import struct
 
 import pytest
 from bleak import BleakClient, BleakScanner
+from bleak.backends.device import BLEDevice
 from bleak.exc import BleakDeviceNotFoundError, BleakError, BleakGATTProtocolError
 from bleak_retry_connector import establish_connection
 
 from dmi.errors import UnavailableError
-from mappers.ble.radio import open_radio
+from mappers.ble.radio import PairingRefusedError, PairingWay, open_radio
 from mappers.ble.simulation.faults import FaultKind
 from mappers.ble.simulation.peripherals import HEATER as UUIDS
 from mappers.ble.simulator import BleSimulator
@@ -132,11 +133,11 @@ async def test_pairs_by_the_passkey_that_the_device_shows(typed):
     simulator.heater.passkey = 271828
     async with simulator, open_radio(simulator.radio) as radio:
         if typed is not None:
-            radio.passkeys[HEATER] = typed
+            await radio.prepare_pairing(BLEDevice(HEATER, "heater", None), PairingWay(typed))
         client = BleakClient(HEATER, backend=radio.client, **radio.kwargs)
         async with client:
             if typed == 314159:
-                with pytest.raises(BleakError):
+                with pytest.raises(PairingRefusedError):
                     await client.pair()
                 with pytest.raises(BleakError):
                     await client.read_gatt_char(UUIDS["code"])
