@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar
 
 from asyncua import ua
@@ -23,15 +24,20 @@ from mapper_sdk.driver import (
     Subscribing,
 )
 from mappers.opcua.addresses import Address
+from mappers.opcua.conditions import CONDITION_METHODS, Conditions, has_conditions
 from mappers.opcua.config import OpcuaLink, OpcuaVisit
 from mappers.opcua.discovery import propose
 from mappers.opcua.events import event_item
 from mappers.opcua.methods import ObjectMethod, call_method, find_methods, method_named
 from mappers.opcua.session.channel import Channel
-from mappers.opcua.session.feed import Feed, Item
+from mappers.opcua.session.feed import Feed
+from mappers.opcua.session.items import Item
 from mappers.opcua.session.peer import Peer
 from mappers.opcua.session.space import declared_type, resolve
-from mappers.opcua.values.variants import answer_of, is_raw_structure, to_variant
+from mappers.opcua.session.types import with_structures
+from mappers.opcua.values.reading import answer_of
+from mappers.opcua.values.structures import UnknownStructureError
+from mappers.opcua.values.writing import to_variant
 
 __all__ = ["OpcuaDriver"]
 
@@ -63,6 +69,7 @@ class OpcuaDriver(
         self._stale: UnavailableError | None = None
         self._methods: dict[str, ObjectMethod] = {}
         self._listening: Feed | None = None
+        self._conditions = Conditions()
 
     @classmethod
     def bus_key(cls, link: OpcuaLink) -> str:
@@ -77,6 +84,7 @@ class OpcuaDriver(
         self._stale = None
         self._nodes.clear()
         self._types.clear()
+        self._conditions = Conditions()
         peer = await self.bus.borrow(self._open)
         while peer.is_dead:
             self.bus.discard(peer)
@@ -139,12 +147,14 @@ class OpcuaDriver(
             places.append(place)
             nodes.append(node)
         data = await channel.read(nodes)
-        if any(map(is_raw_structure, data)):
-            await channel.load_structures()
-            data = await channel.read(nodes)
-        now = time.time()
+        now, structures = time.time(), channel.structures
         for place, one in zip(places, data, strict=True):
-            answers[place] = answer_of(one, now)
+            try:
+                answers[place] = answer_of(one, now, structures)
+            except UnknownStructureError:
+                answers[place] = await with_structures(
+                    channel, partial(answer_of, one, now, structures)
+                )
         return answers
 
     async def _find(
@@ -169,7 +179,9 @@ class OpcuaDriver(
             if errors:
                 raise errors[visit.address]
             node = self._nodes[visit.address]
-            await channel.write(node, to_variant(value, await self._type_of(channel, node)))
+            like = await self._type_of(channel, node)
+            fitting = partial(to_variant, value, like, channel.structures)
+            await channel.write(node, await with_structures(channel, fitting))
 
         await self._joined().use(do)
 
@@ -179,11 +191,8 @@ class OpcuaDriver(
         if known is not None:
             return known
         (data,) = await channel.read([node])
-        if is_raw_structure(data):
-            await channel.load_structures()
-            (data,) = await channel.read([node])
         like = data.Value
-        if like is None or like.VariantType is ua.VariantType.Null:
+        if like is None or like.VariantType is ua.VariantType.Null or _is_blank(like):
             like = await declared_type(channel, node)
         if like.VariantType is not ua.VariantType.ExtensionObject:
             self._types[node] = like  # a structure's other fields must be the present ones
@@ -260,22 +269,29 @@ class OpcuaDriver(
         return node
 
     async def methods(self) -> Sequence[Method]:
-        """The methods of the object that the device names."""
+        """The methods of the object that the device names, and those of its conditions."""
+        offered: dict[str, Method] = {}
 
         async def do(channel: Channel) -> None:
             owner = await self._node(channel, "object")
             self._methods = {} if owner is None else await find_methods(channel, owner)
+            if "source" in self.link.nodes and await has_conditions(channel):
+                offered.update(CONDITION_METHODS)
 
         await self._joined().use(do)
-        return [method.described() for method in self._methods.values()]
+        offered.update({name: method.described() for name, method in self._methods.items()})
+        return list(offered.values())
 
     async def call(self, name: str, arguments: Mapping[str, Value]) -> Mapping[str, Value]:
-        """Call a method of the object."""
+        """Call a method of the object, or one of its conditions."""
         results: dict[str, Value] = {}
 
         async def do(channel: Channel) -> None:
-            method = method_named(self._methods, name)
-            results.update(await call_method(channel, method, arguments))
+            if name in CONDITION_METHODS and name not in self._methods:
+                await self._conditions.call(channel, name, arguments)
+            else:
+                method = method_named(self._methods, name)
+                results.update(await call_method(channel, method, arguments))
 
         await self._joined().use(do)
         return results
@@ -290,7 +306,8 @@ class OpcuaDriver(
         async def do(channel: Channel) -> None:
             source = await self._node(channel, "source")
             kind = await self._node(channel, "type")
-            feed.events.append(await event_item(channel, source, kind, tell))
+            item = await event_item(channel, source, kind, self._conditions, tell)
+            feed.events.append(item)
 
         await peer.use(do)
         await peer.add(feed)
@@ -308,7 +325,10 @@ class OpcuaDriver(
                 raise errors[visit.address]
             node = self._nodes[visit.address]
             values = await channel.history(node, start, end, limit)
-            answers.extend(answer_of(value, end) for value in values)
+            structures = channel.structures
+            for value in values:
+                answer = partial(answer_of, value, end, structures)
+                answers.append(await with_structures(channel, answer))
 
         await self._joined().use(do)
         return answers
@@ -343,3 +363,11 @@ class OpcuaDriver(
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.link.address})"
+
+
+def _is_blank(like: ua.Variant) -> bool:
+    """Whether it holds no structure, so that nothing shows what one would be made of."""
+    if like.VariantType is not ua.VariantType.ExtensionObject:
+        return False
+    first = (like.Value or [None])[0] if like.is_array else like.Value
+    return first is None or (isinstance(first, ua.ExtensionObject) and first.TypeId.is_null())

@@ -5,15 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from asyncua import ua
-from asyncua.common.ua_utils import get_default_value
 
 from dmi.errors import ConversionError, NotFoundError
 from dmi.readings import Value
 from mapper_sdk.driver import Method
 from mappers.opcua.session.channel import Channel
-from mappers.opcua.session.space import base_type, browse
+from mappers.opcua.session.space import browse, empty_variant
+from mappers.opcua.session.types import with_structures
+from mappers.opcua.values.reading import plain_value
 from mappers.opcua.values.refusals import status_error
-from mappers.opcua.values.variants import plain_value, to_variant
+from mappers.opcua.values.writing import to_variant
 
 __all__ = ["ObjectMethod", "call_method", "find_methods", "method_named"]
 
@@ -99,9 +100,7 @@ async def _arguments(
 
 
 async def _argument(channel: Channel, argument: ua.Argument) -> _Argument:
-    base = await base_type(channel, argument.DataType)
-    is_array = argument.ValueRank >= 0
-    like = ua.Variant([] if is_array else get_default_value(base), base, is_array=is_array)
+    like = await empty_variant(channel, argument.DataType, is_array=argument.ValueRank >= 0)
     return _Argument(str(argument.Name), like, argument.Description.Text or "")
 
 
@@ -117,16 +116,17 @@ async def call_method(
     names = [argument.name for argument in method.takes]
     if set(arguments) != set(names):
         raise ConversionError(f"{method.name} takes {', '.join(names) or 'no arguments'}")
-    inputs = [to_variant(arguments[one.name], one.like) for one in method.takes]
+    inputs = [to_variant(arguments[one.name], one.like, channel.structures) for one in method.takes]
     request = ua.CallMethodRequest(
         ObjectId=method.owner, MethodId=method.node, InputArguments=inputs
     )
     (result,) = await channel.ask("calling", channel.session.call, [request])
     if not result.StatusCode.is_good():
         raise status_error(result.StatusCode.value, f"calling {method.name}")
-    outputs = result.OutputArguments or []
-    given = (
-        (one.name, plain_value(v.Value)) for one, v in zip(method.gives, outputs, strict=False)
+    outputs = list(zip(method.gives, result.OutputArguments or [], strict=False))
+    given = await with_structures(
+        channel,
+        lambda: [(one.name, plain_value(v.Value, channel.structures)) for one, v in outputs],
     )
     return {name: value for name, value in given if value is not None}
 

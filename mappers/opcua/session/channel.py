@@ -17,6 +17,7 @@ from dmi.errors import DmiError, UnavailableError
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.session.endpoints import prepared_client
 from mappers.opcua.values.refusals import error_of, status_error
+from mappers.opcua.values.structures import Structures
 
 __all__ = ["Channel", "Limits", "parts"]
 
@@ -45,6 +46,7 @@ class Channel:
     Attributes:
         limits: Of the server; known when open.
         namespaces: URI to index; read at each opening, for it may change.
+        structures: Those that the server has defined itself, as far as they were needed.
     """
 
     def __init__(self, link: OpcuaLink) -> None:
@@ -52,7 +54,7 @@ class Channel:
         self.limits = Limits(*[link.max_nodes_per_call] * 5)
         self.namespaces: dict[str, int] = {}
         self._client: Client | None = None
-        self._structures_known = False
+        self.structures = Structures()
 
     # ------------------------------------------------------------- its life ----
 
@@ -89,6 +91,8 @@ class Channel:
         try:
             await client._teardown_transport_only()
             same: bool = await client._try_reactivate_existing_session()
+            if not same:
+                self.structures.forget()
             await self._learn()
         except _LIBRARY_ERRORS as error:
             raise error_of(error, f"connecting again to {self.link.address}") from error
@@ -195,13 +199,6 @@ class Channel:
             "reading history", read, moments[0], moments[1], limit, False
         )
         return values
-
-    async def load_structures(self) -> None:
-        """Read the definitions of the server's own structures, once."""
-        if not self._structures_known:
-            client = self._connected()
-            await self.ask("reading structures", client.load_data_type_definitions)
-            self._structures_known = True
 
 
 def parts(whole: Sequence[One], size: int) -> Iterable[Sequence[One]]:

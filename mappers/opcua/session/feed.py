@@ -1,101 +1,33 @@
 """One subscription on a server: its items, and what has been heard of it."""
 
+import asyncio
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from asyncua import ua
 
 from dmi.errors import DmiError, UnavailableError
-from mapper_sdk.driver import Answer
-from mappers.opcua.addresses import Address
 from mappers.opcua.session.channel import Channel
+from mappers.opcua.session.items import EventItem, Item
 from mappers.opcua.session.space import resolve
-from mappers.opcua.values.refusals import cannot_subscribe, status_error
-from mappers.opcua.values.variants import answer_of
-from mappers.opcua.visit import DeadbandType, OpcuaVisit, Trigger
+from mappers.opcua.session.types import with_structures
+from mappers.opcua.values.refusals import cannot_subscribe, is_gone, status_error
+from mappers.opcua.values.structures import Structures, UnknownStructureError
 
-__all__ = ["Feed", "Item"]
+__all__ = ["Feed", "following"]
 
-_TRIGGERS = {
-    Trigger.STATUS: ua.DataChangeTrigger.Status,
-    Trigger.STATUS_VALUE: ua.DataChangeTrigger.StatusValue,
-    Trigger.STATUS_VALUE_TIME: ua.DataChangeTrigger.StatusValueTimestamp,
-}
+log = logging.getLogger(__name__)
+
 _SILENCE = 1.5
 _LAST_SEQUENCE = 0xFFFFFFFF
+_OVERFLOW = 0x0480
+"""Bits of a status code. Source: OPC UA Part 4, 7.39.1 (InfoType DataValue, Overflow)."""
 _UNKNOWN_SUBSCRIPTION = frozenset(
     {ua.StatusCodes.BadSubscriptionIdInvalid, ua.StatusCodes.BadNoSubscription}
 )
-
-
-@dataclass(slots=True, eq=False)
-class Item:
-    """One node that the server watches for us.
-
-    Attributes:
-        publish: Takes what the server says of it.
-        refusal: Why the server does not watch it now; None while it does.
-        polled: It was refused in a way that leaves reading; somebody polls it.
-        server_handle: The server's number of it; 0 while it has none.
-        last: What came last since the server watches it; a server that has moved it to
-            another connection may say that again.
-    """
-
-    visit: OpcuaVisit
-    publish: Callable[[Answer], None]
-    refusal: DmiError | None = None
-    polled: bool = False
-    server_handle: int = 0
-    last: ua.DataValue | None = None
-
-    def take(self, value: ua.DataValue, now: float) -> None:
-        """Hand on a change, unless it is what came last."""
-        last, self.last = self.last, value
-        # Times first: they differ in all but the rarest case, and are cheap to compare.
-        if last is None or not _is_repeated(last, value):
-            self.publish(answer_of(value, now))
-
-    @property
-    def address(self) -> Address:
-        """The node."""
-        return self.visit.address
-
-    def request(self, node: ua.NodeId, handle: int) -> ua.MonitoredItemCreateRequest:
-        """What the server is asked to watch, and how."""
-        visit = self.visit
-        parameters = ua.MonitoringParameters(
-            ClientHandle=handle,
-            SamplingInterval=-1.0 if visit.sampling_interval is None else visit.sampling_interval,
-            Filter=_filter(visit),
-            QueueSize=visit.queue_size,
-            DiscardOldest=True,
-        )
-        return ua.MonitoredItemCreateRequest(
-            ua.ReadValueId(node, ua.AttributeIds.Value), ua.MonitoringMode.Reporting, parameters
-        )
-
-
-def _filter(visit: OpcuaVisit) -> ua.DataChangeFilter | None:
-    if visit.trigger is Trigger.STATUS_VALUE and visit.server_deadband is None:
-        return None  # that is what a server does unasked, and some know no filters
-    kind = ua.DeadbandType.None_
-    if visit.server_deadband is not None:
-        percent = visit.deadband_type is DeadbandType.PERCENT
-        kind = ua.DeadbandType.Percent if percent else ua.DeadbandType.Absolute
-    return ua.DataChangeFilter(_TRIGGERS[visit.trigger], kind, visit.server_deadband or 0.0)
-
-
-@dataclass(slots=True, eq=False)
-class EventItem:
-    """An object whose events the server sends us.
-
-    Attributes:
-        tell: Takes the fields of one event, in the order of the filter's clauses.
-    """
-
-    request: Callable[[int], ua.MonitoredItemCreateRequest]
-    tell: Callable[[Sequence[ua.Variant]], None]
 
 
 @dataclass(slots=True, eq=False)
@@ -108,6 +40,10 @@ class Feed:
         subscription: The server's number of it; 0 while there is none.
         sequence: Number of the last message that was taken in.
         heard_at: When the server last said anything, on the monotonic clock.
+        complete: Whether all items have been asked for; nothing is mended before.
+        order: Held while messages are taken in, for they come to several waiters.
+        overflows: How many values said that the server had dropped others before them.
+        held: What could not be handed on before more is known of a structure.
     """
 
     interval: float
@@ -118,17 +54,21 @@ class Feed:
     subscription: int = 0
     sequence: int = 0
     heard_at: float = field(default_factory=time.monotonic)
-    closed: bool = False
+    complete: bool = False
+    order: asyncio.Lock = field(default_factory=asyncio.Lock)
+    overflows: int = 0
+    held: list[Callable[[], None]] = field(default_factory=list)
+    structures: Structures = field(default_factory=Structures)
     _promised: float = 0.0
     _timeout: float = 0.0
 
     # ------------------------------------------------------- on the server ----
 
-    async def create(self, channel: Channel) -> None:
-        """Make the subscription and its items; items may be refused one by one.
+    async def make(self, channel: Channel) -> None:
+        """Make the subscription, still without items.
 
         Raises:
-            DmiError: The server makes no subscription.
+            DmiError: The server makes none.
         """
         count = max(1, round(self.keep_alive * 1000 / self.interval))
         parameters = ua.CreateSubscriptionParameters(
@@ -139,16 +79,26 @@ class Feed:
             PublishingEnabled=True,
             Priority=0,
         )
+        self.complete = False
         create = channel.session.create_subscription
         made = await channel.ask("subscribing", create, parameters, _ignore)
         interval = made.RevisedPublishingInterval / 1000
         self._timeout = channel.link.timeout
         self._promised = interval * made.RevisedMaxKeepAliveCount
+        self.structures = channel.structures
         self.sequence = 0
         self.heard_at = time.monotonic()
         self.subscription = made.SubscriptionId
+
+    async def fill(self, channel: Channel) -> None:
+        """Let the server watch everything; items may be refused one by one.
+
+        Raises:
+            DmiError: The server refuses the events, or is away.
+        """
         await self.watch(channel, range(len(self.items)))
         await self._watch_events(channel)
+        self.complete = True
 
     async def watch(self, channel: Channel, indexes: Sequence[int]) -> None:
         """Let the server watch these items; each is refused or not for itself."""
@@ -198,6 +148,33 @@ class Feed:
         for result in await channel.ask("watching events", create, parameters):
             if not result.StatusCode.is_good():
                 raise status_error(result.StatusCode.value, "watching events")
+        await self.refresh(channel)
+
+    @property
+    def wants_refresh(self) -> bool:
+        """Whether the server has said that conditions must be asked for anew."""
+        return any(one.wants_refresh() for one in self.events)
+
+    async def refresh(self, channel: Channel) -> None:
+        """Let the server tell all conditions that stand; one without conditions refuses.
+
+        Raises:
+            UnavailableError: The server is away.
+
+        Source:
+            OPC UA Part 9, 5.5.7 (ConditionRefresh).
+        """
+        request = ua.CallMethodRequest(
+            ObjectId=ua.NodeId(ua.ObjectIds.ConditionType),
+            MethodId=ua.NodeId(ua.ObjectIds.ConditionType_ConditionRefresh),
+            InputArguments=[ua.Variant(self.subscription, ua.VariantType.UInt32)],
+        )
+        try:
+            await channel.ask("asking for conditions", channel.session.call, [request])
+        except DmiError as error:
+            if is_gone(error):
+                raise
+            log.debug("no conditions: %s", error)
 
     async def delete(self, channel: Channel) -> None:
         """Let the server forget it.
@@ -233,17 +210,25 @@ class Feed:
 
         Returns:
             How many there were; -1 if the server does not know the subscription any more.
+
+        Raises:
+            UnavailableError: The server is away.
         """
         count = 0
         while until is None or following(self.sequence) != until:
             wanted = following(self.sequence)
+            again = channel.session.republish
             try:
-                message = await channel.session.republish(self.subscription, wanted)
-            except ua.UaStatusCodeError as error:
-                return -1 if error.code in _UNKNOWN_SUBSCRIPTION else count
+                message = await channel.ask("fetching messages", again, self.subscription, wanted)
+            except DmiError as error:
+                if is_gone(error):
+                    raise
+                code = getattr(error.__cause__, "code", None)
+                return -1 if code in _UNKNOWN_SUBSCRIPTION else count
             if message.SequenceNumber != wanted:
                 return count  # some servers answer with nothing instead of an error
             self.take(message)
+            await self.release(channel)
             self.sequence = wanted
             count += 1
         return count
@@ -266,31 +251,45 @@ class Feed:
         return (n for n, item in items if item.refusal is not None and not item.polled)
 
     def take(self, message: ua.NotificationMessage) -> None:
-        """Hand on everything in a message."""
+        """Hand on everything in a message; structures that are still to be read of are held."""
         now = time.time()
-        items = self.items
+        items, structures = self.items, self.structures
         for part in message.NotificationData or ():
             if isinstance(part, ua.DataChangeNotification):
                 for one in part.MonitoredItems or ():
-                    items[one.ClientHandle].take(one.Value, now)
+                    value = one.Value
+                    status = value.StatusCode
+                    if status is not None and status.value & _OVERFLOW == _OVERFLOW:
+                        self.overflows += 1
+                    item = items[one.ClientHandle]
+                    try:
+                        item.take(value, now, structures)
+                    except UnknownStructureError:
+                        self.held.append(partial(item.take, value, now, structures))
             elif isinstance(part, ua.EventNotificationList):
                 for event in part.Events or ():
-                    self.events[event.ClientHandle - len(items)].tell(event.EventFields)
+                    tell = self.events[event.ClientHandle - len(items)].tell
+                    try:
+                        tell(event.EventFields)
+                    except UnknownStructureError:
+                        self.held.append(partial(tell, event.EventFields))
+            elif isinstance(part, ua.StatusChangeNotification) and not part.Status.is_good():
+                self.heard_at = 0.0  # the server has ended it
+
+    async def release(self, channel: Channel) -> None:
+        """Hand on what was held, in its order.
+
+        Raises:
+            UnavailableError: The server is away.
+        """
+        held, self.held = self.held, []
+        for hand_on in held:
+            await with_structures(channel, hand_on)
 
     def fail(self, error: UnavailableError) -> None:
         """Tell everybody that nothing will come any more."""
         for item in self.items:
             item.publish(error)
-
-
-def _is_repeated(last: ua.DataValue, value: ua.DataValue) -> bool:
-    time = value.SourceTimestamp
-    return (
-        time is not None
-        and time == last.SourceTimestamp
-        and value.StatusCode == last.StatusCode
-        and value.Value == last.Value
-    )
 
 
 def following(sequence: int) -> int:
@@ -299,4 +298,4 @@ def following(sequence: int) -> int:
 
 
 def _ignore(_: ua.PublishResult) -> None:
-    """The peer's own publish loop hands messages on; see `mappers.opcua.session.peer`."""
+    """Our own publisher hands messages on; see `mappers.opcua.session.publisher`."""

@@ -8,9 +8,10 @@ from asyncua.common.ua_utils import data_type_to_variant_type, get_default_value
 from dmi.errors import DmiError, NotFoundError, RefusedError
 from mappers.opcua.addresses import Address, Namespace
 from mappers.opcua.session.channel import Channel, parts
+from mappers.opcua.session.types import learn_type
 from mappers.opcua.values.refusals import status_error
 
-__all__ = ["base_type", "browse", "browse_all", "declared_type", "resolve"]
+__all__ = ["base_type", "browse", "browse_all", "declared_type", "empty_variant", "resolve"]
 
 _FORWARD_LIMIT = 1000
 """Most references of one node in one answer: a node may have more than fit into a message."""
@@ -139,10 +140,21 @@ async def declared_type(channel: Channel, node: ua.NodeId) -> ua.Variant:
     rank = (await channel.read([node], ua.AttributeIds.ValueRank))[0].Value
     if kind is None or not isinstance(kind.Value, ua.NodeId):
         raise RefusedError(f"{node.to_string()} does not say what type it has")
-    base = await base_type(channel, kind.Value)
     is_array = rank is not None and isinstance(rank.Value, int) and rank.Value >= 0
-    value: object = [] if is_array else get_default_value(base)
-    return ua.Variant(value, base, is_array=is_array)
+    return await empty_variant(channel, kind.Value, is_array=is_array)
+
+
+async def empty_variant(channel: Channel, data_type: ua.NodeId, *, is_array: bool) -> ua.Variant:
+    """A variant of a data type as a pattern to write by.
+
+    Raises:
+        DmiError: The server does not tell what it is.
+    """
+    base = await base_type(channel, data_type)
+    if base is ua.VariantType.ExtensionObject:
+        pattern = await learn_type(channel, data_type)
+        return ua.Variant([pattern] if is_array else pattern, base, is_array=is_array)
+    return ua.Variant([] if is_array else get_default_value(base), base, is_array=is_array)
 
 
 async def base_type(channel: Channel, data_type: ua.NodeId) -> ua.VariantType:

@@ -15,8 +15,10 @@ from asyncua.crypto.permission_rules import User, UserRole
 from asyncua.server.event_generator import EventGenerator
 
 from dmi.errors import ConfigError, UnavailableError
+from mappers.opcua.simulation.alarm import Overheating
 from mappers.opcua.simulation.faults import Fault, FaultKind, parse_fault
 from mappers.opcua.simulation.plant import NAMESPACE, ROWS, Plant
+from mappers.opcua.simulation.recipe import add_recipe
 
 __all__ = ["OpcuaSimulator"]
 
@@ -95,6 +97,7 @@ class OpcuaSimulator:
         self._racks: list[Node] = []
         self._turns = 0
         self._events: EventGenerator | None = None
+        self._alarm: Overheating | None = None
         self._mover: asyncio.Task[None] | None = None
         self._broken_until = 0.0
         self._delay = 0.0
@@ -168,6 +171,7 @@ class OpcuaSimulator:
         if log.level == logging.NOTSET:
             log.setLevel(logging.CRITICAL + 1)
         server = Server(user_manager=_Users(self._users))
+        server.iserver.bind_condition_methods = True
         await server.init()
         server.disable_clock()
         server.set_endpoint(self.url)
@@ -207,7 +211,9 @@ class OpcuaSimulator:
         await self._add_methods(server, parents["Pump"], plant, index)
         self._racks = await self._add_racks(plant, index)
         await self._add_extras(parents["Meter"], index)
+        self._nodes |= await add_recipe(server, parents["Boiler"], index)
         self._events = await self._add_events(server, parents["Boiler"], index)
+        self._alarm = await Overheating.add(server, parents["Pump"], index)
         await server.historize_node_data_change(self._nodes["Boiler.Temperature"], None, 10_000)
 
     async def _add_racks(self, plant: Node, index: int) -> list[Node]:
@@ -223,7 +229,7 @@ class OpcuaSimulator:
         return nodes
 
     async def _add_extras(self, meter: Node, index: int) -> None:
-        """An array that can be written, and a structure."""
+        """An array that can be written."""
         phases = ua.NodeId("Meter.Phases", index)
         node = await meter.add_variable(phases, f"{index}:Phases", [230.1, 229.8, 230.4])
         await node.set_writable()
@@ -308,6 +314,8 @@ class OpcuaSimulator:
                 await self._write(server, row.node, ua.Variant(changed[row.node], row.type))
         if self.plant.values["Boiler.Flame"] != flame:
             await self.ring()
+        if self._alarm is not None:
+            await self._alarm.follow(hot=bool(self.plant.values["Pump.Overheated"]))
 
     async def _write(self, server: Server, name: str, value: ua.Variant) -> None:
         now = datetime.now(UTC)

@@ -22,6 +22,7 @@ _KINDS: dict[type[DmiError], tuple[str, ...]] = {
     NotFoundError: (
         *("BadNodeIdUnknown", "BadNodeIdInvalid", "BadNoMatch", "BadBrowseNameInvalid"),
         *("BadMethodInvalid", "BadAttributeIdInvalid", "BadParentNodeIdInvalid"),
+        *("BadEventIdUnknown", "BadEventNotAcknowledgeable"),
     ),
     AccessDeniedError: (
         *("BadUserAccessDenied", "BadIdentityTokenInvalid", "BadIdentityTokenRejected"),

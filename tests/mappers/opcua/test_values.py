@@ -1,3 +1,4 @@
+import json
 import math
 from datetime import UTC, datetime
 
@@ -14,8 +15,12 @@ from dmi.errors import (
     UnavailableError,
 )
 from dmi.readings import Quality, Reading
+from mappers.opcua.values.reading import answer_of, jsonable
 from mappers.opcua.values.refusals import cannot_subscribe, error_of, is_gone, status_name
-from mappers.opcua.values.variants import answer_of, fill, is_raw_structure, jsonable, to_variant
+from mappers.opcua.values.structures import Structures
+from mappers.opcua.values.writing import to_variant
+
+NONE = Structures()
 
 
 def data(value, code=0, source=None):
@@ -42,31 +47,34 @@ def data(value, code=0, source=None):
     ],
 )
 def test_what_a_server_says_of_a_node(given, meant):
-    assert answer_of(given, 9.0) == meant
+    assert answer_of(given, 9.0, NONE) == meant
 
 
 def test_a_node_that_is_none_is_an_error():
-    assert isinstance(answer_of(data(0, ua.StatusCodes.BadNodeIdUnknown), 9.0), NotFoundError)
+    assert isinstance(answer_of(data(0, ua.StatusCodes.BadNodeIdUnknown), 9.0, NONE), NotFoundError)
 
 
 def test_everything_composed_is_json():
-    assert jsonable([math.nan, b"\x00", None, ua.StatusCode(0x80340000)]) == [
+    assert jsonable([math.nan, b"\x00", None, ua.StatusCode(0x80340000)], NONE) == [
         *("nan", "AA==", None, "BadNodeIdUnknown"),
     ]
     status = ua.BuildInfo(ProductName="x")
-    assert jsonable(ua.Variant(status))["ProductName"] == "x"
-    assert jsonable(object()).startswith("<object")
+    assert jsonable(ua.Variant(status), NONE)["ProductName"] == "x"
+    assert jsonable(object(), NONE).startswith("<object")
 
 
-def test_structures_are_filled_from_json():
+def test_structures_of_the_standard_are_filled_from_json():
+    def filled(pattern, given):
+        like = ua.Variant(pattern, ua.VariantType.ExtensionObject)
+        return to_variant(json.dumps(given), like, NONE).Value
+
     argument = ua.Argument(Name="a", ValueRank=-1, Description=ua.LocalizedText("d"))
-    filled = fill(argument, {"Name": "b", "ValueRank": 1, "Description": "e"})
-    assert (filled.Name, filled.ValueRank, filled.Description.Text) == ("b", 1, "e")
+    found = filled(argument, {"Name": "b", "ValueRank": 1, "Description": "e"})
+    assert (found.Name, found.ValueRank, found.Description.Text) == ("b", 1, "e")
     for pattern, given in ((argument, 5), (argument, {"x": 1}), (ua.ExtensionObject(), {})):
         with pytest.raises(ConversionError):
-            fill(pattern, given)
-    assert is_raw_structure(data([ua.ExtensionObject()]))
-    assert not is_raw_structure(data([1]))
+            filled(pattern, given)
+    assert jsonable(ua.ExtensionObject(), NONE) is None
 
 
 @pytest.mark.parametrize(
@@ -83,7 +91,7 @@ def test_what_does_not_fit(value, kind):
     pattern = ua.Variant(None)
     object.__setattr__(pattern, "VariantType", kind)
     with pytest.raises(ConversionError):
-        to_variant(value, pattern)
+        to_variant(value, pattern, NONE)
 
 
 @pytest.mark.parametrize(
