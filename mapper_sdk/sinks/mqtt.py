@@ -16,6 +16,7 @@ from mapper_sdk.sinks.mqtt_flight import Message
 from mapper_sdk.sinks.mqtt_settings import MqttPlace, MqttTarget
 from mapper_sdk.sinks.payloads import (
     Template,
+    check_json,
     device_json,
     kubeedge_text,
     reading_json,
@@ -202,7 +203,7 @@ def _device_packs(
             fit: list[int] = []
             for index, (source, reading) in zip(indexes, readings, strict=True):
                 try:
-                    reading_json(source, reading)
+                    check_json(source, reading)
                     fit.append(index)
                 except ConversionError as error:
                     refused[index] = error

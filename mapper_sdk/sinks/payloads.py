@@ -16,6 +16,7 @@ from mapper_sdk.delivery.sink import Source
 
 __all__ = [
     "Template",
+    "check_json",
     "checked_template",
     "device_json",
     "kubeedge_text",
@@ -39,10 +40,20 @@ def time_text(seconds: float) -> str:
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
-def _part(source: Source, reading: Reading) -> Json:
+def check_json(source: Source, reading: Reading) -> None:
+    """Let a reading pass that JSON can hold.
+
+    Raises:
+        ConversionError: It cannot (NaN, infinity).
+    """
     value = reading.value
     if type(value) is float and not math.isfinite(value):
         raise ConversionError(f"{source.property}: JSON has no {value}")
+
+
+def _part(source: Source, reading: Reading) -> Json:
+    check_json(source, reading)
+    value = reading.value
     return {
         "property": source.property,
         "value": None if value is None else json_value(value, source.type),

@@ -1,0 +1,278 @@
+"""The HTTP sink: readings posted to an app, each request with a key that makes repeating safe."""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import aiohttp
+import orjson
+from yarl import URL
+
+from dmi.errors import ConversionError, DmiError, OverloadedError, RefusedError, UnavailableError
+from dmi.readings import Reading
+from dmi.resources import PushHttp, Resource
+from dmi.secret_refs import read_secret
+from dmi.values import format_value
+from mapper_sdk.delivery.sink import Item, Route, Sink, Source
+from mapper_sdk.sinks.http_answers import failure, status_error
+from mapper_sdk.sinks.http_settings import Body, HttpPlace, HttpTarget
+from mapper_sdk.sinks.payloads import (
+    Template,
+    check_json,
+    device_json,
+    kubeedge_time,
+    reading_object,
+    url_segment,
+)
+from mapper_sdk.sinks.tls import Tls, make_context
+
+__all__ = ["HttpSink"]
+
+_MEDIA: Final[Mapping[Body, str]] = {
+    "array": "application/json",
+    "ndjson": "application/x-ndjson",
+    "device": "application/json",
+    "json": "application/json",
+    "kubeedge": "application/x-www-form-urlencoded",
+}
+_READ: Final = 16 * 1024  # bytes of an answer; a longer one costs the connection
+_CREDENTIALS: Final = frozenset({401, 403, 407})
+_LONGEST_PAUSE: Final = 300.0
+_LEAST_PUSH_TIMEOUT: Final = 1.0
+
+_Kind = tuple[str, str, Body]
+"""URL, method and form of a request."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    """Readings that one request can carry, and the index of each."""
+
+    kind: _Kind
+    items: Sequence[tuple[int, Source, Reading]]
+
+    @property
+    def halves(self) -> tuple["_Group", "_Group"]:
+        middle = len(self.items) // 2
+        return _Group(self.kind, self.items[:middle]), _Group(self.kind, self.items[middle:])
+
+
+class HttpSink(Sink[HttpTarget, HttpPlace]):
+    """Posts to one server, one request after the other, on a connection that is kept."""
+
+    kind = "http"
+    target_model = HttpTarget
+    place_model = HttpPlace
+
+    def __init__(self, target: HttpTarget) -> None:
+        """Keep the settings; reach nobody yet."""
+        super().__init__(target)
+        self._session: aiohttp.ClientSession | None = None
+        self._silent_until = 0.0
+
+    @classmethod
+    def pushed(cls, declared: Resource) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read `pushMethod.http`.
+
+        `hostName` may begin with http:// or https://; a port of 0 is the scheme's own. The
+        CRD does not say the unit of `timeout`, and mapper-framework ignores it: it is taken as
+        milliseconds, like its cycles, but never below a second.
+        """
+        if not isinstance(declared, PushHttp):
+            return super().pushed(declared)
+        port = f":{declared.port}" if declared.port else ""
+        target: dict[str, Any] = {"url": f"{declared.host_name.rstrip('/')}{port}"}
+        if declared.timeout > 0:
+            target["timeout"] = max(_LEAST_PUSH_TIMEOUT, declared.timeout / 1000)
+        return target, {"path": f"/{declared.request_path.lstrip('/')}"}
+
+    async def open(self) -> None:
+        """Read the secrets. The first request connects."""
+        await self.close()
+        headers, connector = await asyncio.to_thread(self._credentials), None
+        if self.target.url.startswith("https:"):
+            context = await asyncio.to_thread(make_context, self.target.tls or Tls())
+            connector = aiohttp.TCPConnector(ssl=context)
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=self.target.timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+        )
+
+    async def send(self, items: Sequence[Item[HttpPlace]]) -> Mapping[int, DmiError]:
+        """Post all; those of a request that got no answer are to be sent again."""
+        wait = self._silent_until - time.monotonic()
+        if wait > 0:
+            raise OverloadedError(f"the server has asked for silence for {wait:.0f} s more")
+        failed: dict[int, DmiError] = {}
+        groups = _grouped(items, failed)
+        problem: DmiError | None = None
+        for group in groups:
+            if problem is None:
+                problem = await self._deliver(group, failed)
+            else:
+                failed.update((index, problem) for index, _, _ in group.items)
+        return failed
+
+    async def close(self) -> None:
+        """Close the connection."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    # -------------------------------------------------------------- details ----
+
+    def _credentials(self) -> dict[str, str]:
+        target = self.target
+        headers = {**target.headers, "User-Agent": "dmi-toolkit"}
+        headers |= {name: read_secret(ref) for name, ref in target.secret_headers.items()}
+        if target.token:
+            headers["Authorization"] = f"Bearer {read_secret(target.token)}"
+        elif target.password:
+            login = f"{target.username}:{read_secret(target.password)}"
+            headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
+        return headers
+
+    async def _deliver(self, group: _Group, failed: dict[int, DmiError]) -> DmiError | None:
+        """Post a group, halved while the server refuses it; what it says no to is in `failed`.
+
+        Returns:
+            What keeps all that follows from being sent now.
+        """
+        left = [group]
+        while left:
+            part = left.pop()
+            error = await self._post(part)
+            if error is None:
+                continue
+            if error.retryable:
+                rest = [part, *left]
+                failed.update((index, error) for one in rest for index, _, _ in one.items)
+                return error
+            if len(part.items) > 1:
+                left += reversed(part.halves)
+            else:
+                failed[part.items[0][0]] = error
+        return None
+
+    async def _post(self, group: _Group) -> DmiError | None:
+        if self._session is None:
+            return UnavailableError("the sink is not open")
+        url, method, form = group.kind
+        body = _body(form, group.items)
+        key = hashlib.sha256(b"\n".join([method.encode(), url.encode(), body])).hexdigest()[:32]
+        headers = {"Content-Type": _MEDIA[form], "Idempotency-Key": key}
+        try:
+            async with self._session.request(
+                method,
+                URL(self.target.url + url, encoded=True),
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+            ) as response:
+                text = b""
+                while len(text) < _READ and (more := await response.content.read(_READ)):
+                    text += more
+                if not response.content.at_eof():
+                    response.close()
+        except (aiohttp.ClientError, OSError) as error:
+            return failure(error)
+        if 200 <= response.status < 300:
+            return None
+        self._heed(response.headers.get("Retry-After", ""))
+        return _verdict(response.status, text.decode(errors="replace"))
+
+    def _heed(self, retry_after: str) -> None:
+        """Ask nothing more until the time that the server has named."""
+        with contextlib.suppress(ValueError):
+            seconds = _pause(retry_after)
+            self._silent_until = time.monotonic() + min(max(0.0, seconds), _LONGEST_PAUSE)
+
+
+def _verdict(status: int, text: str) -> DmiError:
+    """What an answer means here: no reading is lost because a password or an address is wrong."""
+    error = status_error(status, text)
+    if status in _CREDENTIALS or 300 <= status < 400:
+        return UnavailableError(f"the server {error}")
+    return error if error.retryable or status < 400 else RefusedError(f"the server {error}")
+
+
+def _pause(retry_after: str) -> float:
+    """Read a Retry-After: seconds or a date. Raises ValueError for anything else."""
+    if retry_after.isdecimal():
+        return float(retry_after)
+    moment = parsedate_to_datetime(retry_after)
+    return (moment - datetime.now(moment.tzinfo or UTC)).total_seconds()
+
+
+def _grouped(items: Sequence[Item[HttpPlace]], failed: dict[int, DmiError]) -> list[_Group]:
+    """Divide a batch into requests, in the order of their first readings."""
+    groups: dict[tuple[object, ...], list[tuple[int, Source, Reading]]] = {}
+    for index, (route, reading) in enumerate(items):
+        source, kind = route.source, _kind(route)
+        try:
+            if kind[2] == "kubeedge":
+                if reading.value is None:
+                    continue  # that form has no way to say so
+                format_value(reading.value, source.type)
+            else:
+                check_json(source, reading)
+        except ConversionError as error:
+            failed[index] = error
+            continue
+        apart: object = None
+        if kind[2] == "device":
+            apart = source.device
+        elif kind[2] in ("json", "kubeedge"):
+            apart = index
+        groups.setdefault((kind, apart), []).append((index, source, reading))
+    return [_Group(_kind(items[group[0][0]][0]), group) for group in groups.values()]
+
+
+def _kind(route: Route[HttpPlace]) -> _Kind:
+    kind = route.cache
+    if not isinstance(kind, tuple):
+        place = route.place
+        path = Template(place.path).fill(route.source, url_segment)
+        kind = route.cache = (path, place.method, place.body)
+    return kind
+
+
+def _body(form: Body, items: Sequence[tuple[int, Source, Reading]]) -> bytes:
+    if form == "device":
+        return device_json([(source, reading) for _, source, reading in items])
+    if form == "kubeedge":
+        ((_, source, reading),) = items
+        return _kubeedge_form(source, reading)
+    objects = _objects(items)
+    if form == "json":
+        return orjson.dumps(next(objects))
+    if form == "array":
+        return orjson.dumps(list(objects))
+    return b"".join(orjson.dumps(one) + b"\n" for one in objects)
+
+
+def _objects(items: Sequence[tuple[int, Source, Reading]]) -> Iterator[dict[str, Any]]:
+    return (reading_object(source, reading) for _, source, reading in items)
+
+
+def _kubeedge_form(source: Source, reading: Reading) -> bytes:
+    """What mapper-framework posts, but escaped as its media type asks for.
+
+    Source:
+        mapper-framework `data/publish/http`: PROPERTY=VALUE&time=2006-01-02 15:04:05.
+    """
+    if reading.value is None:
+        raise ConversionError(f"{source.property}: no value")
+    value = format_value(reading.value, source.type)
+    return urlencode({source.property: value, "time": kubeedge_time(reading.time)}).encode()
