@@ -36,9 +36,15 @@ _ARGUMENTS = {
     },
     "eventId": {
         "type": "string",
+        "contentEncoding": "base64",
         "description": "which state of it: the EventId of its event; its last one without it",
+        "default": "",
     },
-    "comment": {"type": "string", "description": "what is to be remembered with it"},
+    "comment": {
+        "type": "string",
+        "description": "what is to be remembered with it",
+        "default": "",
+    },
 }
 CONDITION_METHODS: Mapping[str, Method] = {
     "acknowledge": Method(
@@ -112,14 +118,15 @@ class Conditions:
         """
         if unknown := set(arguments) - set(_ARGUMENTS):
             raise ConversionError(f"{name} does not take {', '.join(sorted(unknown))}")
-        given = {key: str(value) for key, value in arguments.items()}
-        if "condition" not in given:
+        if "condition" not in arguments:
             raise ConversionError(f"{name} needs `condition`, the ConditionId of an event")
-        condition = await _node(channel, given["condition"])
-        event = bytes_of(given["eventId"]) if "eventId" in given else self._last.get(condition)
-        if event is None:
-            raise NotFoundError(f"nothing stands of the condition {given['condition']}")
-        comment = ua.LocalizedText(given.get("comment"))
+        which, given = str(arguments["condition"]), arguments.get("eventId")
+        condition = await _node(channel, which)
+        event = given if isinstance(given, bytes) else bytes_of(str(given or ""))
+        event = event or self._last.get(condition, b"")
+        if not event:
+            raise NotFoundError(f"nothing stands of the condition {which}")
+        comment = ua.LocalizedText(str(arguments.get("comment", "")))
         request = ua.CallMethodRequest(
             ObjectId=condition,
             MethodId=_IDS[name],
@@ -130,7 +137,7 @@ class Conditions:
         )
         (result,) = await channel.ask("calling", channel.session.call, [request])
         if not result.StatusCode.is_good():
-            raise status_error(result.StatusCode.value, f"{name} {given['condition']}")
+            raise status_error(result.StatusCode.value, f"{name} {which}")
 
 
 def _is_branch(branch: ua.NodeId | None) -> bool:

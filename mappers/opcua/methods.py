@@ -22,6 +22,7 @@ _SCHEMAS: dict[ua.VariantType, str] = {
     ua.VariantType.Boolean: "boolean",
     ua.VariantType.Float: "number",
     ua.VariantType.Double: "number",
+    ua.VariantType.ExtensionObject: "object",
 } | {
     kind: "integer"
     for kind in ua.VariantType
@@ -39,12 +40,17 @@ class _Argument:
     description: str
 
     def schema(self) -> dict[str, Any]:
-        """As JSON Schema; arrays and structures travel as text of JSON."""
+        """As JSON Schema."""
         kind = self.like.VariantType
-        if self.like.is_array or kind is ua.VariantType.ExtensionObject:
-            what = "list" if self.like.is_array else "object"
-            return {"type": "string", "description": f"JSON {what} of {kind.name}"}
-        return {"type": _SCHEMAS.get(kind, "string"), "description": self.description or kind.name}
+        schema = {
+            "type": _SCHEMAS.get(kind, "string"),
+            "description": self.description or kind.name,
+        }
+        if self.like.is_array:
+            schema["type"] = "array"
+        elif kind is ua.VariantType.ByteString:
+            schema["contentEncoding"] = "base64"
+        return schema
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import pytest_asyncio
 from asyncua import ua
 
 from dmi.errors import ConversionError, DmiError, NotFoundError, RefusedError
+from dmi.methods import checked_arguments
 from mapper_sdk.bus import Bus
 from mappers.opcua.conditions import Conditions
 from mappers.opcua.config import OpcuaLink
@@ -192,3 +193,18 @@ async def test_what_the_server_says_of_its_conditions():
     assert (conditions.take_request(), conditions.take_request()) == (True, False)
     assert event(4, retain=False)
     assert event(4)
+
+
+async def test_arguments_may_come_as_they_were_told(plant, join):
+    """As REST and the manager hand them over: bytes, and empty where nothing was given."""
+    driver, told = await join(), Told()
+    await driver.listen(told)
+    await heat(plant, True)
+    event = await told.next(**{"ActiveState.Id": True})
+    offered = {method.name: method for method in await driver.methods()}
+    given = {"condition": event.fields["ConditionId"], "eventId": event.fields["EventId"]}
+    arguments = checked_arguments(offered["acknowledge"], given)
+    assert isinstance(arguments["eventId"], bytes)
+    await driver.call("acknowledge", arguments)
+    await told.next(**{"AckedState.Id": True})
+    await driver.call("confirm", {"condition": CONDITION, "eventId": "", "comment": ""})

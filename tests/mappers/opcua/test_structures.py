@@ -217,7 +217,7 @@ async def test_methods_take_and_give_them(plant, join):
     await owner.add_method(ua.NodeId("Meter.Widen", 2), "2:Widen", widen, [argument], [argument])
     driver = await join(objectID="s=Meter")
     (method,) = await driver.methods()
-    assert method.arguments["band"]["type"] == "string"
+    assert method.arguments["band"]["type"] == "object"
     given = {"band": '{"Low": 1, "High": 2}'}
     assert json.loads((await driver.call("Widen", given))["band"]) == {"Low": 1.0, "High": 3.0}
     with pytest.raises(ConversionError, match="needs High"):
