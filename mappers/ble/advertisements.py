@@ -51,7 +51,7 @@ class Identity:
         self._content = link.wanted_content if link.content is not None else {}
         self._said_by = ""
         self._identity_key = read_key(link.identity_key)
-        self.bind_key = read_key(link.bind_key)
+        self.bind_key = read_key(link.bind_key, short=True)
 
     @property
     def address(self) -> str | None:

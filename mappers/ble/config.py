@@ -113,7 +113,7 @@ class BleLink(SpelledSettings):
     bind_key: str | None = Field(
         default=None,
         description="Where the key of its encrypted advertisements is: `env:NAME` or `file:PATH` "
-        "with 32 hexadecimal digits. Open ones are refused then.",
+        "with 32 hexadecimal digits, 24 for MiBeacon 2 and 3. Open ones are refused then.",
     )
     freshness: Seconds = Field(
         default=60.0,

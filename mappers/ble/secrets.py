@@ -8,6 +8,8 @@ from dmi.errors import ConfigError
 __all__ = ["check_reference", "read_key", "read_passkey", "read_secret"]
 
 _KEY_BYTES = 16
+_SHORT_KEY_BYTES = 12
+"""Of devices that encrypt by MiBeacon 2 and 3."""
 
 
 def check_reference(written: str) -> str:
@@ -39,8 +41,12 @@ def read_secret(reference: str) -> str:
         raise ConfigError(f"{rest} cannot be read: {error}") from error
 
 
-def read_key(reference: str | None) -> bytes | None:
+def read_key(reference: str | None, *, short: bool = False) -> bytes | None:
     """Look a key of 16 bytes up, written as 32 hexadecimal digits.
+
+    Args:
+        reference: Where it is; None for no key.
+        short: 24 digits will do.
 
     Raises:
         ConfigError: It is not there, or not of that form.
@@ -51,7 +57,7 @@ def read_key(reference: str | None) -> bytes | None:
         key = bytes.fromhex(read_secret(reference))
     except ValueError:
         key = b""
-    if len(key) != _KEY_BYTES:
+    if len(key) != _KEY_BYTES and not (short and len(key) == _SHORT_KEY_BYTES):
         raise ConfigError(f"{reference} must hold {_KEY_BYTES * 2} hexadecimal digits")
     return key
 

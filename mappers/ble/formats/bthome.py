@@ -1,5 +1,6 @@
 """BTHome v2, open and encrypted. Source: bthome.io/format and bthome.io/encryption."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from dmi.errors import ConversionError
@@ -7,7 +8,7 @@ from dmi.readings import Value
 from mappers.ble.formats.packet import Decoded, Format, Packet, full_uuid
 from mappers.ble.formats.sealed import open_sealed
 
-__all__ = ["BTHOME"]
+__all__ = ["BTHOME", "KINDS", "NUMBERS", "Number"]
 
 _UUID = full_uuid("fcd2")
 _VERSION = 2
@@ -15,7 +16,7 @@ _ENCRYPTED, _HAS_ADDRESS = 0x01, 0x02
 _PACKET_ID = 0x00
 
 
-class _Number(NamedTuple):
+class Number(NamedTuple):
     """A number of `size` bytes, little-endian: raw x numerator / divisor."""
 
     name: str
@@ -25,62 +26,68 @@ class _Number(NamedTuple):
     numerator: int = 1
 
 
-_NUMBERS = {
-    0x01: _Number("battery", 1),
-    0x02: _Number("temperature", 2, 100, signed=True),
-    0x03: _Number("humidity", 2, 100),
-    0x04: _Number("pressure", 3, 100),
-    0x05: _Number("illuminance", 3, 100),
-    0x06: _Number("mass", 2, 100),
-    0x07: _Number("mass_lb", 2, 100),
-    0x08: _Number("dewpoint", 2, 100, signed=True),
-    0x09: _Number("count", 1),
-    0x0A: _Number("energy", 3, 1000),
-    0x0B: _Number("power", 3, 100),
-    0x0C: _Number("voltage", 2, 1000),
-    0x0D: _Number("pm2_5", 2),
-    0x0E: _Number("pm10", 2),
-    0x12: _Number("co2", 2),
-    0x13: _Number("tvoc", 2),
-    0x14: _Number("moisture", 2, 100),
-    0x2E: _Number("humidity", 1),
-    0x2F: _Number("moisture", 1),
-    0x3D: _Number("count", 2),
-    0x3E: _Number("count", 4),
-    0x3F: _Number("rotation", 2, 10, signed=True),
-    0x40: _Number("distance_mm", 2),
-    0x41: _Number("distance", 2, 10),
-    0x42: _Number("duration", 3, 1000),
-    0x43: _Number("current", 2, 1000),
-    0x44: _Number("speed", 2, 100),
-    0x45: _Number("temperature", 2, 10, signed=True),
-    0x46: _Number("uv_index", 1, 10),
-    0x47: _Number("volume", 2, 10),
-    0x48: _Number("volume_ml", 2),
-    0x49: _Number("volume_flow_rate", 2, 1000),
-    0x4A: _Number("voltage", 2, 10),
-    0x4B: _Number("gas", 3, 1000),
-    0x4C: _Number("gas", 4, 1000),
-    0x4D: _Number("energy", 4, 1000),
-    0x4E: _Number("volume", 4, 1000),
-    0x4F: _Number("water", 4, 1000),
-    0x50: _Number("timestamp", 4),
-    0x51: _Number("acceleration", 2, 1000),
-    0x52: _Number("gyroscope", 2, 1000),
-    0x55: _Number("volume_storage", 4, 1000),
-    0x56: _Number("conductivity", 2),
-    0x57: _Number("temperature", 1, signed=True),
-    0x58: _Number("temperature", 1, 100, signed=True, numerator=35),
-    0x59: _Number("count", 1, signed=True),
-    0x5A: _Number("count", 2, signed=True),
-    0x5B: _Number("count", 4, signed=True),
-    0x5C: _Number("power", 4, 100, signed=True),
-    0x5D: _Number("current", 2, 1000, signed=True),
-    0x5E: _Number("direction", 2, 100),
-    0x5F: _Number("precipitation", 2, 10),
-    0x60: _Number("channel", 1),
-    0xF0: _Number("device_type", 2),
+NUMBERS: Mapping[int, Number] = {
+    0x01: Number("battery", 1),
+    0x02: Number("temperature", 2, 100, signed=True),
+    0x03: Number("humidity", 2, 100),
+    0x04: Number("pressure", 3, 100),
+    0x05: Number("illuminance", 3, 100),
+    0x06: Number("mass", 2, 100),
+    0x07: Number("mass_lb", 2, 100),
+    0x08: Number("dewpoint", 2, 100, signed=True),
+    0x09: Number("count", 1),
+    0x0A: Number("energy", 3, 1000),
+    0x0B: Number("power", 3, 100),
+    0x0C: Number("voltage", 2, 1000),
+    0x0D: Number("pm2_5", 2),
+    0x0E: Number("pm10", 2),
+    0x12: Number("co2", 2),
+    0x13: Number("tvoc", 2),
+    0x14: Number("moisture", 2, 100),
+    0x2E: Number("humidity", 1),
+    0x2F: Number("moisture", 1),
+    0x3D: Number("count", 2),
+    0x3E: Number("count", 4),
+    0x3F: Number("rotation", 2, 10, signed=True),
+    0x40: Number("distance_mm", 2),
+    0x41: Number("distance", 2, 10),
+    0x42: Number("duration", 3, 1000),
+    0x43: Number("current", 2, 1000),
+    0x44: Number("speed", 2, 100),
+    0x45: Number("temperature", 2, 10, signed=True),
+    0x46: Number("uv_index", 1, 10),
+    0x47: Number("volume", 2, 10),
+    0x48: Number("volume_ml", 2),
+    0x49: Number("volume_flow_rate", 2, 1000),
+    0x4A: Number("voltage", 2, 10),
+    0x4B: Number("gas", 3, 1000),
+    0x4C: Number("gas", 4, 1000),
+    0x4D: Number("energy", 4, 1000),
+    0x4E: Number("volume", 4, 1000),
+    0x4F: Number("water", 4, 1000),
+    0x50: Number("timestamp", 4),
+    0x51: Number("acceleration", 2, 1000),
+    0x52: Number("gyroscope", 2, 1000),
+    0x55: Number("volume_storage", 4, 1000),
+    0x56: Number("conductivity", 2),
+    0x57: Number("temperature", 1, signed=True),
+    0x58: Number("temperature", 1, 100, signed=True, numerator=35),
+    0x59: Number("count", 1, signed=True),
+    0x5A: Number("count", 2, signed=True),
+    0x5B: Number("count", 4, signed=True),
+    0x5C: Number("power", 4, 100, signed=True),
+    0x5D: Number("current", 2, 1000, signed=True),
+    0x5E: Number("direction", 2, 100),
+    0x5F: Number("precipitation", 2, 10),
+    0x60: Number("channel", 1),
+    0x61: Number("rotational_speed", 2),
+    0x62: Number("speed", 4, 1_000_000, signed=True),
+    0x63: Number("acceleration", 4, 1_000_000, signed=True),
+    0x64: Number("light_level", 1),
+    0x65: Number("settings_revision", 1),
+    0xF0: Number("device_type", 2),
 }
+"""By kind of object."""
 _YES_OR_NO = {
     0x0F: "generic",
     0x10: "power_on",
@@ -120,9 +127,16 @@ _BUTTONS = {
     0x05: "long_double_press",
     0x06: "long_triple_press",
     0x80: "hold_press",
+    0x81: "hold_release",
 }
-_BUTTON, _DIMMER, _TEXT, _RAW = 0x3A, 0x3C, 0x53, 0x54
+_COMMANDS = {0x00: "off", 0x01: "on", 0x02: "toggle", 0x03: "step_up", 0x04: "step_down"}
+_BUTTON, _COMMAND, _DIMMER, _TEXT, _RAW = 0x3A, 0x3B, 0x3C, 0x53, 0x54
+_ARGUMENTS_LENGTH = 0x1F
+"""The five lower bits; the others are reserved."""
 _FIRMWARE = {0xF1: 4, 0xF2: 3}
+_OTHERS = frozenset({_PACKET_ID, _BUTTON, _COMMAND, _DIMMER, _TEXT, _RAW})
+KINDS = frozenset({*NUMBERS, *_YES_OR_NO, *_FIRMWARE, *_OTHERS})
+"""All that are understood."""
 
 
 class _Objects:
@@ -140,8 +154,8 @@ class _Objects:
             kind = self._take(1)[0]
             if kind == _PACKET_ID:
                 self._packet_id = self._take(1)[0]
-            elif kind in _NUMBERS:
-                self._number(_NUMBERS[kind])
+            elif kind in NUMBERS:
+                self._number(NUMBERS[kind])
             elif kind in _YES_OR_NO:
                 self._put(_YES_OR_NO[kind], self._take(1) != b"\0")
             elif not self._other(kind):
@@ -153,6 +167,8 @@ class _Objects:
         if kind == _BUTTON:
             pressed = self._take(1)[0]
             self._put("button", _BUTTONS.get(pressed, f"0x{pressed:02x}"))
+        elif kind == _COMMAND:
+            self._command()
         elif kind == _DIMMER:
             turned, steps = self._take(2)
             self._put("dimmer", {1: -steps, 2: steps}.get(turned, 0))
@@ -167,7 +183,14 @@ class _Objects:
             return False
         return True
 
-    def _number(self, number: _Number) -> None:
+    def _command(self) -> None:
+        length, command = self._take(2)
+        self._put("command", _COMMANDS.get(command, f"0x{command:02x}"))
+        arguments = self._take(length & _ARGUMENTS_LENGTH)
+        if arguments:
+            self._put("command_arguments", arguments)
+
+    def _number(self, number: Number) -> None:
         raw = int.from_bytes(self._take(number.size), "little", signed=number.signed)
         raw *= number.numerator
         self._put(number.name, raw if number.divisor == 1 else raw / number.divisor)

@@ -1,16 +1,17 @@
-"""Xiaomi's MiBeacon, versions 2 to 5, open and (4 and 5) encrypted.
+"""Xiaomi's MiBeacon, versions 2 to 5, open and encrypted.
 
-Source: Xiaomi's IoT developer pages on the MiBeacon protocol and its objects. What has no
+Source: Xiaomi's IoT developer pages on the MiBeacon protocol and its objects; for the encryption of
+versions 2 and 3, of which they are silent, the notes of custom-components/ble_monitor. What has no
 meaning here yet is given as bytes, named after its number: `object_4c14`.
 """
 
 import struct
 from collections.abc import Callable, Mapping
 
-from dmi.errors import ConversionError, UnsupportedError
+from dmi.errors import AccessDeniedError, ConversionError
 from dmi.readings import Value
 from mappers.ble.formats.packet import Decoded, Format, Packet, full_uuid
-from mappers.ble.formats.sealed import open_sealed
+from mappers.ble.formats.sealed import open_sealed, open_unchecked
 
 __all__ = ["MIBEACON"]
 
@@ -18,8 +19,11 @@ _UUID = full_uuid("fe95")
 _ENCRYPTED, _HAS_ADDRESS, _HAS_CAPABILITY, _HAS_OBJECT = 1 << 3, 1 << 4, 1 << 5, 1 << 6
 _HAS_IO = 0x20
 _HEAD, _TAIL = 5, 7
-_LEAST_SEALED_VERSION = 4
+_LEAST_CHECKED_VERSION = 4
 _ASSOCIATED = b"\x11"
+_SHORT_KEY = 12
+_FILLER = bytes.fromhex("8d3d3c97")
+_UNKNOWN = "object_"
 
 
 def _unsigned(data: bytes) -> int:
@@ -66,7 +70,8 @@ _OBJECTS: Mapping[int, tuple[str, int, Callable[[bytes], Value]]] = {
     0x4C03: ("battery", 1, _unsigned),
     0x4C08: ("humidity", 4, _float),
 }
-_TEMPERATURE_AND_HUMIDITY, _POWER_AND_TEMPERATURE = 0x100D, 0x1005
+_TEMPERATURE_AND_HUMIDITY, _POWER_AND_TEMPERATURE, _BUTTON = 0x100D, 0x1005, 0x1001
+_PRESSES = {0: "press", 1: "double_press", 2: "long_press"}
 
 
 def _recognises(packet: Packet) -> bool:
@@ -97,13 +102,36 @@ def _decode(packet: Packet, key: bytes | None) -> Decoded | None:
 
 
 def _open(data: bytes, body: bytes, address: bytes, version: int, key: bytes | None) -> bytes:
-    if version < _LEAST_SEALED_VERSION:
-        raise UnsupportedError(f"encryption of MiBeacon version {version} is not understood")
     if len(body) < _TAIL:
         raise ConversionError("the MiBeacon advertisement is cut")
+    if version < _LEAST_CHECKED_VERSION:
+        return _open_old(data, body, address, key)
     counter = body[-7:-4]
     nonce = address[::-1] + data[2:5] + counter
     return open_sealed(key, nonce, body[:-_TAIL], body[-4:], _ASSOCIATED)
+
+
+def _open_old(data: bytes, body: bytes, address: bytes, key: bytes | None) -> bytes:
+    """Open what is encrypted without a tag that says whether the key was right.
+
+    Random bytes hardly ever look like whole objects that are known, which is required instead.
+    """
+    nonce = data[:5] + body[-4:-1] + address[:0:-1]
+    plain = open_unchecked(_long_key(key), nonce, body[:-4])
+    try:
+        read = _objects(plain)
+    except ConversionError:
+        read = {}
+    if not read or any(name.startswith(_UNKNOWN) for name in read):
+        raise AccessDeniedError("`bindKey` does not open the advertisement")
+    return plain
+
+
+def _long_key(key: bytes | None) -> bytes | None:
+    """These devices have keys of 12 bytes, to which the same four are added."""
+    if key is None or len(key) != _SHORT_KEY:
+        return key
+    return key[:6] + _FILLER + key[6:]
 
 
 def _objects(body: bytes) -> dict[str, Value]:
@@ -122,10 +150,16 @@ def _object(kind: int, data: bytes) -> dict[str, Value]:
         return {"temperature": _tenths(data[:2]), "humidity": _unsigned(data[2:]) / 10}
     if kind == _POWER_AND_TEMPERATURE and len(data) == 2:
         return {"power_on": data[0] != 0, "temperature": data[1]}
+    if kind == _BUTTON and len(data) == 3:
+        # Remote controls and dimmers put more meaning of their own into both.
+        return {
+            "button": _PRESSES.get(data[2], f"0x{data[2]:02x}"),
+            "button_id": _unsigned(data[:2]),
+        }
     name, size, read = _OBJECTS.get(kind, ("", 0, _unsigned))
     if name and len(data) == size:
         return {name: read(data)}
-    return {f"object_{kind:04x}": data}
+    return {f"{_UNKNOWN}{kind:04x}": data}
 
 
 MIBEACON = Format("mibeacon", _recognises, _decode)

@@ -6,9 +6,10 @@ from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
 from dmi.errors import AccessDeniedError
 
-__all__ = ["open_sealed", "resolves"]
+__all__ = ["open_sealed", "open_unchecked", "resolves"]
 
 _TAG = 4
+_KEY = 16
 
 
 def open_sealed(
@@ -19,12 +20,39 @@ def open_sealed(
     Raises:
         AccessDeniedError: There is no key, or it is not the one of this device.
     """
-    if key is None:
-        raise AccessDeniedError("the advertisement is encrypted: set `bindKey`")
+    key = _usable(key)
     try:
         return AESCCM(key, tag_length=_TAG).decrypt(nonce, sealed + tag, associated)
     except InvalidTag as error:
         raise AccessDeniedError("`bindKey` does not open the advertisement") from error
+
+
+def open_unchecked(key: bytes | None, nonce: bytes, sealed: bytes) -> bytes:
+    """Decrypt AES-CCM that has no tag: a wrong key gives random bytes.
+
+    Args:
+        key: 16 bytes.
+        nonce: 13 bytes.
+        sealed: What is encrypted.
+
+    Raises:
+        AccessDeniedError: There is no key, or it has not 16 bytes.
+
+    Source:
+        RFC 3610, section 2.3: with such a nonce the first block of the key stream is that of
+        the flags 1, the nonce and the counter 1.
+    """
+    counter = modes.CTR(b"\x01" + nonce + b"\x00\x01")
+    decryptor = Cipher(algorithms.AES(_usable(key)), counter).decryptor()
+    return decryptor.update(sealed) + decryptor.finalize()
+
+
+def _usable(key: bytes | None) -> bytes:
+    if key is None:
+        raise AccessDeniedError("the advertisement is encrypted: set `bindKey`")
+    if len(key) != _KEY:
+        raise AccessDeniedError(f"the advertisement needs a `bindKey` of {2 * _KEY} digits")
+    return key
 
 
 def resolves(identity_key: bytes, address: bytes) -> bool:

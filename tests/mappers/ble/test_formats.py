@@ -2,7 +2,7 @@
 
 import pytest
 
-from dmi.errors import AccessDeniedError, ConversionError, UnsupportedError
+from dmi.errors import AccessDeniedError, ConversionError
 from mappers.ble.formats import FORMATS, Packet, full_uuid, recognise
 from mappers.ble.formats.sealed import resolves
 
@@ -72,6 +72,15 @@ def test_an_open_packet_is_not_believed_where_a_key_is_set():
         ("3A01", {"button": "press"}),
         ("3A003A80", {"button": "none", "button_2": "hold_press"}),
         ("3A7F", {"button": "0x7f"}),
+        ("3A81", {"button": "hold_release"}),
+        ("3B0002", {"command": "toggle"}),
+        ("3BE203050A", {"command": "step_up", "command_arguments": b"\x05\x0a"}),
+        ("3B007F", {"command": "0x7f"}),
+        ("61AC0D", {"rotational_speed": 3500}),
+        ("628A9A0000", {"speed": 0.039562}),
+        ("637665FFFF", {"acceleration": -0.039562}),
+        ("6407", {"light_level": 7}),
+        ("6503", {"settings_revision": 3}),
         ("3C0103", {"dimmer": -3}),
         ("3C0203", {"dimmer": 3}),
         ("3C0000", {"dimmer": 0}),
@@ -94,7 +103,7 @@ def test_bthome_may_carry_its_address():
     assert decode(packet).fields == {"battery": 97}
 
 
-@pytest.mark.parametrize("payload", ["4002CA", "400253", "4053055354", "4100112233"])
+@pytest.mark.parametrize("payload", ["4002CA", "400253", "4053055354", "403B0201", "4100112233"])
 def test_bthome_cut(payload):
     with pytest.raises(ConversionError, match="cut"):
         decode(service(BTHOME, payload), BTHOME_KEY if payload[:2] == "41" else None)
@@ -183,6 +192,32 @@ def test_mibeacon_encrypted():
         decode(MI_SEALED, BTHOME_KEY)
 
 
+MI_OLD_KEY = "b853075158487ca39a5b5ea9"
+
+
+@pytest.mark.parametrize(
+    ("packet", "fields"),
+    [
+        ("5830B603D28B98C54124F8C3491476757E00000099", {"button": "0x03", "button_id": 0x0100}),
+        ("5830B603368B98C54124F88BB8F2661351000000D6", {"button": "0x04", "button_id": 0xFF00}),
+    ],
+)
+def test_mibeacon_encrypted_by_version_3(packet, fields):
+    """A YLKG07YL that is pressed and turned, as the tests of ble_monitor and xiaomi-ble have it."""
+    heard = service(XIAOMI, packet, "F8:24:41:C5:98:8B")
+    assert decode(heard, MI_OLD_KEY).fields == fields
+    with pytest.raises(AccessDeniedError, match="set `bindKey`"):
+        decode(heard)
+    for wrong in ("b853075158487aa39a5b5ea9", MI_KEY):
+        with pytest.raises(AccessDeniedError, match="does not open"):
+            decode(heard, wrong)
+
+
+def test_a_short_key_opens_nothing_new():
+    with pytest.raises(AccessDeniedError, match="32 digits"):
+        decode(MI_SEALED, MI_OLD_KEY)
+
+
 @pytest.mark.parametrize(
     ("objects", "fields"),
     [
@@ -192,7 +227,9 @@ def test_mibeacon_encrypted():
         ("07100310000019100101", {"illuminance": 16, "opening": False}),
         ("1910010003000100", {"opening": True, "motion": True}),
         ("014C040000C841", {"temperature": 25.0}),
-        ("01100301020304", {"object_1001": b"\x01\x02\x03"}),
+        ("011003000000", {"button": "press", "button_id": 0}),
+        ("011003020102", {"button": "long_press", "button_id": 0x0102}),
+        ("0110020100", {"object_1001": b"\x01\x00"}),
         ("04100101", {"object_1004": b"\x01"}),
     ],
 )
@@ -216,7 +253,7 @@ def test_mibeacon_without_values():
         ("4050AA01070A10015D", MI_KEY, ConversionError),
         ("4850AA01070A1001", MI_KEY, ConversionError),
         ("5050AA01070A1001", None, ConversionError),
-        ("4830AA01070A10015D000000000000", MI_KEY, UnsupportedError),
+        ("4830AA0107", MI_KEY, ConversionError),
     ],
 )
 def test_mibeacon_that_cannot_be_read(packet, key, error):
@@ -299,6 +336,37 @@ def test_ibeacon_cut_and_what_else_apple_sends():
 )
 def test_eddystone(frame, fields):
     assert decode(service(GOOGLE, frame)).fields == fields
+
+
+@pytest.mark.parametrize(
+    ("frame", "fields"),
+    [
+        (
+            "00E3123456789012346789010000000000010000",
+            {"power": -29, "namespace": "12345678901234678901", "instance": "000000000001"},
+        ),
+        ("10F803676974687562006369747275 7A", {"url": "https://github.com/citruz"}),
+        (
+            "20000B18130000001467 00002AC4",
+            {"voltage": 2.84, "temperature": 19.0, "count": 5223, "uptime": 1094.8},
+        ),
+    ],
+)
+def test_eddystone_of_others(frame, fields):
+    """Packets from the examples of beacontools."""
+    found = decode(service(GOOGLE, frame)).fields
+    assert {name: found[name] for name in fields} == fields
+
+
+def test_ibeacon_of_others():
+    """A packet from the examples of beacontools."""
+    fields = decode(maker(APPLE, "0215" + "41" * 16 + "00010001F8")).fields
+    assert fields == {
+        "uuid": "41414141-4141-4141-4141-414141414141",
+        "major": 1,
+        "minor": 1,
+        "power": -8,
+    }
 
 
 @pytest.mark.parametrize("frame", ["00C500", "10EB", "10EB0961", "10EB03617F", "2001" + "00" * 12])

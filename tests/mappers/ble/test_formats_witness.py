@@ -9,15 +9,15 @@ import pytest
 from bleak.backends.device import BLEDevice
 from cryptography.hazmat.primitives.ciphers.aead import AESCCM
 
-from mappers.ble.formats import Packet, full_uuid, recognise
+from mappers.ble.formats import Packet, bthome, full_uuid, recognise
 
 ADDRESS = "A4:C1:38:56:53:84"
 KEY = bytes.fromhex("a115210eed7a88e50ad52662e732a9fb")
 SEED = 20
 
 
-def seen_by(library, packet):
-    """The numbers that another library reads from a packet, by its own names."""
+def heard_by(library, packet):
+    """What another library makes of a packet."""
     heard = pytest.importorskip("habluetooth").BluetoothServiceInfoBleak(
         name="x",
         address=packet.address,
@@ -32,7 +32,12 @@ def seen_by(library, packet):
         time=1.0,
         tx_power=None,
     )
-    update = library.update(heard)
+    return library.update(heard)
+
+
+def seen_by(library, packet):
+    """The numbers that another library reads from a packet, by its own names."""
+    update = heard_by(library, packet)
     values = {**update.entity_values, **update.binary_entity_values}
     found = {key.key: value.native_value for key, value in values.items()}
     found.pop("signal_strength", None)
@@ -51,16 +56,16 @@ def close(one, other):
 
 
 def bthome_packets():
+    """One object of each kind that we know as a number, with random bytes."""
     numbers = random.Random(SEED)
-    kinds = [0x01, 0x02, 0x03, 0x04, 0x05, 0x08, 0x0A, 0x0B, 0x0C, 0x12, 0x13, 0x14]
-    kinds += [0x3F, 0x41, 0x42, 0x43, 0x44, 0x45, 0x46, 0x49, 0x4D, 0x51, 0x52, 0x56, 0x5C]
-    sizes = {0x01: 1, 0x46: 1, 0x04: 3, 0x05: 3, 0x0A: 3, 0x0B: 3, 0x42: 3, 0x4D: 4, 0x5C: 4}
-    for kind in kinds:
-        yield bytes([kind]) + numbers.randbytes(sizes.get(kind, 2))
+    for kind, number in bthome.NUMBERS.items():
+        if kind not in NO_SENSORS:
+            yield bytes([kind]) + numbers.randbytes(number.size)
 
 
-WORDS = {"light": "illuminance", "dew_point": "dewpoint", "carbon_dioxide": "co2"}
-WORDS |= {"volatile_organic_compounds": "tvoc", "gas": "gas"}
+NO_SENSORS = {0xF0}
+"""The other library tells the type of a device elsewhere."""
+TIMESTAMP = 0x50
 
 
 @pytest.mark.parametrize("body", list(bthome_packets()), ids=lambda body: f"0x{body[0]:02x}")
@@ -76,8 +81,47 @@ def test_bthome(body, sealed):
     packet = Packet(ADDRESS, service_data={full_uuid("fcd2"): data})
     theirs = seen_by(library.BTHomeBluetoothDeviceData(bindkey=key), packet)
     assert len(theirs) == 1
-    name, value = theirs.popitem()
-    assert close(ours(packet, key), {WORDS.get(name, name): value})
+    (value,) = theirs.values()
+    ((_, mine),) = ours(packet, key).items()
+    assert close(mine, value.timestamp() if body[0] == TIMESTAMP else value)
+
+
+def test_bthome_kinds_are_those_of_the_other_library():
+    """A kind that is added there is missing here."""
+    theirs = set(pytest.importorskip("bthome_ble.const").MEAS_TYPES)
+    assert set(bthome.KINDS) == theirs
+
+
+@pytest.mark.parametrize("argument", ["", "05", "050a"])
+@pytest.mark.parametrize("command", [0, 1, 2, 3, 4])
+def test_bthome_commands(command, argument):
+    library = pytest.importorskip("bthome_ble")
+    arguments = bytes.fromhex(argument)
+    body = b"\x3b" + bytes([len(arguments), command]) + arguments
+    packet = Packet(ADDRESS, service_data={full_uuid("fcd2"): b"\x44" + body})
+    device = library.BTHomeBluetoothDeviceData()
+    events = heard_by(device, packet).events
+    (event,) = events.values()
+    mine = recognise(packet).decode(packet, None).fields
+    assert mine["command"] == event.event_type
+    assert mine.get("command_arguments", b"").hex() == event.event_properties["args"]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_mibeacon_sealed_by_version_3(seed):
+    pytest.importorskip("Cryptodome")
+    library = pytest.importorskip("xiaomi_ble")
+    numbers = random.Random(seed)
+    key = numbers.randbytes(12)
+    body = b"\x04\x10\x02" + numbers.randbytes(1) + b"\0"
+    head, address = b"\x58\x30\xaa\x01" + bytes([seed]), bytes.fromhex(ADDRESS.replace(":", ""))
+    nonce = head + b"\x01\0\0" + address[:0:-1]
+    long_key = key[:6] + bytes.fromhex("8d3d3c97") + key[6:]
+    cipher = AESCCM(long_key, tag_length=4).encrypt(nonce, body, b"\x11")
+    data = head + address[::-1] + cipher[:-4] + b"\x01\0\0" + b"\x99"
+    packet = Packet(ADDRESS, service_data={full_uuid("fe95"): data})
+    theirs = seen_by(library.XiaomiBluetoothDeviceData(bindkey=key), packet)
+    assert close(ours(packet, key), theirs)
 
 
 @pytest.mark.parametrize("seed", range(8))
