@@ -124,6 +124,13 @@ _VIEWS: Final = {
 }
 
 
+def _is_single(options: argparse.Namespace, items: list[Json]) -> bool:
+    """Whether the name that was given is that of one item, not of a device that has several."""
+    if options.kind == "twins":
+        return bool(options.property)
+    return options.kind != "commands" or any(item["id"] == options.name for item in items)
+
+
 def _values(values: Json) -> str:
     return " ".join(f"{name}={value_text(value)}" for name, value in values.items())
 
@@ -139,11 +146,7 @@ def get(options: argparse.Namespace) -> int:
     with Client(options.server) as client:
         items = _fetch(client, options)
     if options.output in {"json", "yaml"}:
-        single = options.name and (
-            options.property
-            if options.kind == "twins"
-            else items[0].get("id") in {None, options.name}
-        )
+        single = options.name and _is_single(options, items)
         print_document(items[0] if single else {"items": items}, options.output)
         return Exit.OK
     view = _VIEWS[options.kind]

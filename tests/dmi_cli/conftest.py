@@ -26,6 +26,9 @@ class ManagerDouble:
     outcome: dict = field(default_factory=lambda: {"status": "pending"})
     later: list = field(default_factory=list)
     mistakes: list = field(default_factory=list)
+    methods: dict = field(default_factory=lambda: {"items": [], "complete": True})
+    commands: list[dict] = field(default_factory=list)
+    progress: list[dict] = field(default_factory=list)
     streams: list[list[str]] = field(default_factory=list)
     asked: list[tuple[str, str, object]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
@@ -42,6 +45,10 @@ class ManagerDouble:
             Route("/api/v1/mappers", self.list_mappers),
             Route("/api/v1/changes", self.changes),
             Route("/api/v1/status", self.tell_status),
+            Route("/api/v1/commands", self.list_commands),
+            Route("/api/v1/commands/{id}", self.command, methods=["GET", "DELETE"]),
+            Route(f"{one}/methods", self.list_methods),
+            Route(f"{one}/methods/{{method}}", self.call, methods=["POST"]),
             Route("/api/v1/apply", self.apply, methods=["POST"]),
             Route(f"{one}/twins", self.device_twins),
             Route(f"{one}/twins/{{prop}}", self.device_twins),
@@ -67,6 +74,61 @@ class ManagerDouble:
         if not self.status:
             raise NotFoundError("nothing here")
         return JSONResponse(self.status)
+
+    async def list_methods(self, request: Request) -> Response:
+        await self.note(request)
+        return JSONResponse(self.methods)
+
+    async def call(self, request: Request) -> Response:
+        """Each of `progress` is what one look at the command shows, the last one for ever."""
+        await self.note(request)
+        self.commands.append(
+            {
+                "id": "c1",
+                "namespace": request.path_params["ns"],
+                "device": request.path_params["name"],
+                "method": request.path_params["method"],
+                "arguments": (await request.json())["arguments"],
+                "phase": "accepted",
+                "percent": 0,
+                "reason": "",
+                "message": "",
+                "results": {},
+                "caller": "test",
+                "mapper": "",
+                "cancelling": False,
+                "created": "2026-01-01T00:00:00.000Z",
+                "deadline": "2026-01-01T00:00:30.000Z",
+                "started": None,
+                "ended": None,
+            }
+        )
+        return self.look(self.commands[-1])
+
+    def look(self, command: dict) -> Response:
+        if self.progress:
+            command.update(self.progress.pop(0))
+        return JSONResponse(command)
+
+    async def list_commands(self, request: Request) -> Response:
+        await self.note(request)
+        query = request.query_params
+        found = [
+            one
+            for one in self.commands
+            if query.get("device") in {None, one["device"]}
+            and query.get("namespace") in {None, one["namespace"]}
+        ]
+        return JSONResponse({"items": found})
+
+    async def command(self, request: Request) -> Response:
+        await self.note(request)
+        found = [one for one in self.commands if one["id"] == request.path_params["id"]]
+        if not found:
+            raise NotFoundError("there is no such command")
+        if request.method == "DELETE":
+            found[0]["phase"] = "cancelled"
+        return self.look(found[0])
 
     async def everything(self, request: Request) -> Response:
         await self.note(request)

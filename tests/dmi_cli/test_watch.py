@@ -41,6 +41,9 @@ def test_every_type_of_the_api_can_be_asked_for(dmi):
     assert "{" + ",".join(TYPES) + "}" in "".join(dmi("watch", "--help").out.split())
 
 
+COMMAND = {"namespace": "default", "device": "boiler", "method": "mix", "reason": "deadline"}
+
+
 def test_lines_for_people(dmi, manager):
     bad = {**TWIN, "reported": {"value": None, "quality": "bad", "reason": "deadline"}}
     device = {"namespace": "ns", "name": "kiln", "deleted": True}
@@ -59,11 +62,13 @@ def test_lines_for_people(dmi, manager):
             frame(9, "model", {"namespace": "ns", "name": "m", "deleted": False}),
             frame(10, "upstream", {"origin": "file:a.yaml", "errors": ["line 3: x"]}),
             frame(11, "upstream", {"origin": "file:a.yaml", "errors": []}),
+            frame(11, "command", {**COMMAND, "phase": "running", "reason": ""}),
+            frame(11, "command", {**COMMAND, "phase": "expired", "message": "Late."}),
             frame(12, "proposal", PROPOSAL),
             frame(13, "other", {}),
         ]
     ]
-    result = dmi("watch", "--count", "14")
+    result = dmi("watch", "--count", "16")
     assert [line.partition(" ")[2] for line in result.out.splitlines()] == [
         "twin     default/boiler setpoint = 71.5 °C desired 80 pending",
         "twin     default/boiler setpoint = ? °C (bad: deadline)",
@@ -77,6 +82,8 @@ def test_lines_for_people(dmi, manager):
         "model    ns/m applied",
         "upstream file:a.yaml line 3: x",
         "upstream file:a.yaml has no mistakes any more",
+        "command  default/boiler mix running",
+        "command  default/boiler mix expired (deadline: Late.)",
         "proposal default/oven Device found by kiln-mapper/0",
         "other",
     ]
