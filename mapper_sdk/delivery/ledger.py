@@ -10,7 +10,7 @@ from dmi.resources import Key
 from mapper_sdk.delivery.sink import Item
 from mapper_sdk.delivery.status import Gap
 
-__all__ = ["Ledger", "Loss", "losses_of"]
+__all__ = ["Ledger", "Loss", "Tally", "losses_of"]
 
 _LIMIT: Final = 10_000
 _NEAR: Final = 10.0
@@ -37,17 +37,56 @@ class Loss:
         self.count += 1
 
 
+class Tally:
+    """Losses that are not in a ledger yet: one entry for each property and reason."""
+
+    def __init__(self) -> None:
+        self._losses: dict[_Word, Loss] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._losses)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """Readings by reason."""
+        counts: Counter[str] = Counter()
+        for loss in self._losses.values():
+            counts[loss.reason] += loss.count
+        return counts
+
+    def add(self, device: Key, property_: str, time: float, reason: str) -> None:
+        """One reading more, of this source time."""
+        loss = self._losses.get((device, property_, reason))
+        if loss is None:
+            self._losses[device, property_, reason] = Loss(device, property_, time, time, 1, reason)
+        else:
+            loss.add(time)
+
+    def add_tally(self, other: "Tally") -> None:
+        """All of another one, which is of no use afterwards."""
+        for word, loss in other._losses.items():
+            known = self._losses.setdefault(word, loss)
+            if known is not loss:
+                known.first = min(known.first, loss.first)
+                known.last = max(known.last, loss.last)
+                known.count += loss.count
+
+    def add_items(self, items: Iterable[Item[Any]], reason: str) -> None:
+        """Several readings more."""
+        for route, reading in items:
+            self.add(route.source.device, route.source.property, reading.time, reason)
+
+    def take(self) -> list[Loss]:
+        """Give all, and be empty."""
+        losses, self._losses = self._losses, {}
+        return list(losses.values())
+
+
 def losses_of(items: Iterable[Item[Any]], reason: str) -> list[Loss]:
     """Count items by property."""
-    found: dict[tuple[Key, str], Loss] = {}
-    for route, reading in items:
-        word = route.source.device, route.source.property
-        loss = found.get(word)
-        if loss is None:
-            found[word] = Loss(*word, reading.time, reading.time, 1, reason)
-        else:
-            loss.add(reading.time)
-    return list(found.values())
+    tally = Tally()
+    tally.add_items(items, reason)
+    return tally.take()
 
 
 class Ledger:

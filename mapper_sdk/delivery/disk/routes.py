@@ -89,7 +89,7 @@ def _route_to_body(route: Route[Any]) -> str:
         "unit": source.unit,
         "model": source.model,
         "labels": dict(source.labels),
-        "place": route.place.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "place": route.place.model_dump(mode="json", by_alias=True),
     }
     return orjson.dumps(body, option=orjson.OPT_SORT_KEYS).decode()
 

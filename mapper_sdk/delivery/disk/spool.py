@@ -17,7 +17,7 @@ from mapper_sdk.delivery.disk.database import DamagedError, connect, move_aside,
 from mapper_sdk.delivery.disk.packing import PackedError, pack, unpack, unpack_times
 from mapper_sdk.delivery.disk.routes import RouteTable
 from mapper_sdk.delivery.inbox import Chunk
-from mapper_sdk.delivery.ledger import Ledger, Loss
+from mapper_sdk.delivery.ledger import Ledger, Loss, Tally
 from mapper_sdk.delivery.sink import Item, Route
 from mapper_sdk.delivery.status import Gap
 
@@ -282,7 +282,7 @@ class Spool:
             What is kept, for `_committed`, and what was lost.
         """
         readings, size = self.readings + added, self.size + added_size
-        losses: dict[tuple[Key, str, str], Loss] = {}
+        lost = Tally()
         upto = first = max(self._settled, self._in_flight)
         rows = db.execute(
             "SELECT id, stored, readings, size, data FROM batches WHERE id > ? ORDER BY id",
@@ -295,36 +295,28 @@ class Spool:
                 reason = "spool_full"
             else:
                 break
-            self._count(db, data, (stored, count, reason), losses)
+            self._count(db, data, (stored, count, reason), lost)
             upto, readings, size = number, readings - count, size - row_size
         rows.close()
         db.execute("DELETE FROM batches WHERE id > ? AND id <= ?", (first, upto))
-        found = list(losses.values())
+        found = lost.take()
         changed = self._write_gaps(db, found, now)
         return (readings, size, self._oldest(db)), found, changed
 
     def _count(
-        self,
-        db: sqlite3.Connection,
-        data: bytes,
-        row: tuple[float, int, str],
-        losses: dict[tuple[Key, str, str], Loss],
+        self, db: sqlite3.Connection, data: bytes, row: tuple[float, int, str], lost: Tally
     ) -> None:
         """Add the readings of one row to the losses, to the reading."""
         stored, count, reason = row
         try:
             counted = [
-                (self._routes.origin(db, number), time)
+                (*self._routes.origin(db, number), time)
                 for number, time in zip(*unpack_times(data), strict=True)
             ]
         except (PackedError, ValueError):
-            counted, reason = [((_NOBODY, ""), stored)] * count, "spool_damaged"
-        for (device, property_), time in counted:
-            word = (device, property_, reason)
-            if word in losses:
-                losses[word].add(time)
-            else:
-                losses[word] = Loss(device, property_, time, time, 1, reason)
+            counted, reason = [(_NOBODY, "", stored)] * count, "spool_damaged"
+        for device, property_, time in counted:
+            lost.add(device, property_, time, reason)
 
     def _items(
         self, db: sqlite3.Connection, data: bytes, place_model: type[BaseModel]
