@@ -154,6 +154,15 @@ class Reader(Generic[T]):
         """Resuming after it gives what this reader has not taken yet."""
         return self._feed._id(self._place or 0)
 
+    @property
+    def place(self) -> int | None:
+        """How many events precede it; None while it is to be told first of a gap."""
+        return self._place
+
+    def move(self, place: int) -> None:
+        """Go on from another reader's `place`."""
+        self._place = place
+
     async def wait(self) -> bool:
         """Return when there is something to take: True, or False when the feed is closed."""
         while self._place == self._feed._count and not self._feed._closed:

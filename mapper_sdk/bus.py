@@ -214,3 +214,8 @@ class Buses:
 
     def __len__(self) -> int:
         return len(self._named)
+
+    @property
+    def waiting(self) -> int:
+        """How many turns are queued on buses that devices share."""
+        return sum(bus.waiting for bus, _ in self._named.values())

@@ -30,6 +30,7 @@ from mapper_sdk.driver import (
     Subscribing,
 )
 from mapper_sdk.events import DeviceEvent
+from mapper_sdk.exchanges import Exchanges
 from mapper_sdk.hub import Batch, Hub
 from mapper_sdk.intake import converted, guarded, take
 from mapper_sdk.planning import AnyDriver, adopt, diff_plans
@@ -54,6 +55,7 @@ class Surroundings:
 
     Attributes:
         report_event: Takes what the devices tell of; returns at once.
+        exchanges: Counts what reading takes, and what fails.
     """
 
     driver_class: type[AnyDriver]
@@ -61,6 +63,7 @@ class Surroundings:
     hub: Hub
     clock: Clock
     report_event: Callable[[DeviceEvent], None] = lambda event: None
+    exchanges: Exchanges = field(default_factory=Exchanges)
 
     def publish_faults(self, points: Iterable[Point], reason: str, message: str) -> None:
         """Say that these points have no good value; not again where that is known."""
@@ -273,7 +276,9 @@ class Connection:
         try:
             if look.points:
                 driver = self._connected()
+                begin = self._around.clock.monotonic()
                 answers = await guarded(driver.patience, driver.read, look.visits)
+                self._around.exchanges.took(self._around.clock.monotonic() - begin)
                 self._accept(look, answers)
             _answer(live, None)
         except DmiError as error:
@@ -307,6 +312,7 @@ class Connection:
         try:
             result = await request.run()
         except DmiError as error:
+            self._around.exchanges.failed(error.reason)
             if not request.answer.done():
                 request.answer.set_exception(error)
             if _is_fatal(error):

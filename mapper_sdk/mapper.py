@@ -19,6 +19,7 @@ from mapper_sdk.derived import Derived
 from mapper_sdk.devices import Plan
 from mapper_sdk.driver import Calling
 from mapper_sdk.events import DeviceEvent
+from mapper_sdk.exchanges import Exchanges
 from mapper_sdk.hub import Batch, Hub
 from mapper_sdk.link.base import Link
 from mapper_sdk.planning import AnyDriver
@@ -85,6 +86,16 @@ class Mapper:
     def sessions(self) -> Mapping[Key, Session]:
         """The devices being served."""
         return MappingProxyType(self._sessions)
+
+    @property
+    def exchanges(self) -> Exchanges:
+        """What the exchanges with devices took, and how they failed."""
+        return self._around.exchanges
+
+    @property
+    def waiting_turns(self) -> int:
+        """How many turns are queued on buses that devices share."""
+        return self._buses.waiting
 
     @property
     def states(self) -> Mapping[Key, DeviceState]:

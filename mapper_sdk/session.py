@@ -369,6 +369,7 @@ class Session:
 
     def _lost(self, error: DmiError) -> float:
         """Note why the device is not served, and give the wait until the next try."""
+        self._around.exchanges.failed(error.reason)
         state, wait = "unhealthy", self._slow_backoff.longest()
         if error.retryable:
             state, wait = "offline", self._backoff.next()

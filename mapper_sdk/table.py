@@ -63,6 +63,11 @@ class DeviceTable:
         """Every device of our protocol that was put, served or not."""
         return self._devices.keys()
 
+    def model_of(self, device: Key) -> DeviceModel | None:
+        """The model of a device, if both were put."""
+        known = self._devices.get(device)
+        return self._models.get(known.model_key) if known is not None else None
+
     def put_model(self, model: DeviceModel) -> None:
         """A model is new or changed: its devices are resolved anew."""
         if self._models.get(model.key) == model:

@@ -3,23 +3,34 @@
 from datetime import UTC, datetime
 from typing import Any
 
+import orjson
+
 from dmi.readings import Reading
 from dmi.reports import DeviceState, Outcome
-from dmi.resources import AccessMode, DataType
+from dmi.resources import DataType
 from dmi.values import json_value
+from mapper_sdk.audit import Entry
+from mapper_sdk.delivery.history import Span
+from mapper_sdk.delivery.status import Gap, TargetStatus
 from mapper_sdk.devices import Plan, Point
 from mapper_sdk.events import DeviceEvent
 from mapper_sdk.hub import Batch
 
 __all__ = [
     "Json",
+    "audit_view",
     "batch_view",
     "device_view",
     "event_view",
+    "gap_view",
     "outcome_view",
-    "property_view",
+    "point_json",
+    "point_view",
     "reading_view",
+    "span_view",
     "state_view",
+    "target_view",
+    "time_text",
 ]
 
 Json = dict[str, Any]
@@ -27,8 +38,16 @@ Json = dict[str, Any]
 _QUALITY = ("good", "uncertain", "bad")
 
 
-def _time_text(seconds: float) -> str:
-    moment = datetime.fromtimestamp(seconds, UTC)
+def time_text(seconds: float) -> str | None:
+    """Write a moment as RFC 3339 in UTC with milliseconds; None for nonsense.
+
+    Args:
+        seconds: Since 1970-01-01 UTC.
+    """
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
     return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
@@ -37,7 +56,7 @@ def reading_view(reading: Reading, data_type: DataType) -> Json:
     value = reading.value
     return {
         "value": None if value is None else json_value(value, data_type),
-        "time": _time_text(reading.time),
+        "time": time_text(reading.time),
         "quality": _QUALITY[reading.quality],
         "reason": reading.reason,
     }
@@ -46,8 +65,8 @@ def reading_view(reading: Reading, data_type: DataType) -> Json:
 _NOTHING_YET: Json = {"value": None, "time": None, "quality": "bad", "reason": "not_read"}
 
 
-def property_view(point: Point, now: float) -> Json:
-    """A property with its latest reading; `age_s` is null before the first."""
+def point_view(point: Point) -> Json:
+    """A property with its latest reading, whose age is told apart."""
     latest = point.latest
     view = _NOTHING_YET if latest is None else reading_view(latest, point.type)
     return {
@@ -56,11 +75,25 @@ def property_view(point: Point, now: float) -> Json:
         "property": point.name,
         **view,
         "message": point.trouble or point.problem,
-        "age_s": None if latest is None else round(max(0.0, now - latest.time), 3),
         "type": point.type,
         "unit": point.unit,
-        "writable": point.access is AccessMode.READ_WRITE and not point.problem,
+        "writable": point.is_writable,
+        "derived": point.common.derived,
     }
+
+
+def point_json(point: Point, now: float) -> tuple[bytes, bytes]:
+    """Write a property as JSON; and what makes it older as the end of that object.
+
+    Returns:
+        `{…}` without an age, and `,"age_s":…}`, which takes the place of its last brace;
+        the age is null before the first reading.
+    """
+    latest = point.latest
+    content = orjson.dumps(point_view(point))
+    if latest is None:
+        return content, b',"age_s":null}'
+    return content, b',"age_s":%.3f}' % max(0.0, now - latest.time)
 
 
 def state_view(state: DeviceState) -> Json:
@@ -71,19 +104,17 @@ def state_view(state: DeviceState) -> Json:
         "state": state.state,
         "reason": state.reason,
         "message": state.message,
-        "since": _time_text(state.since),
+        "since": time_text(state.since),
     }
 
 
-def device_view(state: DeviceState, plan: Plan | None, now: float) -> Json:
-    """A device with all its properties; `problems` says what is declared wrongly."""
-    points = plan.points.values() if plan is not None else ()
+def device_view(state: DeviceState, plan: Plan | None) -> Json:
+    """A device without its properties; `problems` says what is declared wrongly."""
     return {
         **state_view(state),
         "model": plan.device.spec.device_model_ref.name if plan is not None else None,
         "labels": plan.labels if plan is not None else {},
         "problems": plan.problems if plan is not None else {},
-        "properties": [property_view(point, now) for point in points],
     }
 
 
@@ -106,7 +137,7 @@ def event_view(happened: DeviceEvent) -> Json:
     return {
         "namespace": happened.device.namespace,
         "device": happened.device.name,
-        "time": _time_text(event.time),
+        "time": time_text(event.time),
         "kind": event.kind,
         "source": event.source,
         "severity": event.severity,
@@ -125,5 +156,68 @@ def outcome_view(outcome: Outcome) -> Json:
         "status": outcome.status.name.lower(),
         "reason": outcome.reason,
         "message": outcome.message,
-        "time": _time_text(outcome.time),
+        "time": time_text(outcome.time),
+    }
+
+
+def span_view(span: Span, data_type: DataType) -> Json:
+    """One interval of a downsampled past; a mean is a number whatever the type."""
+    value = span.value
+    whole = value if value is None or isinstance(value, float) else json_value(value, data_type)
+    return {
+        "time": time_text(span.time),
+        "value": whole,
+        "count": span.count,
+        "quality": _QUALITY[span.quality],
+    }
+
+
+def target_view(target: TargetStatus) -> Json:
+    """A target of readings, and how it does."""
+    return {
+        "name": target.name,
+        "kind": target.kind,
+        "address": target.address,
+        "condition": target.condition,
+        "since": time_text(target.since),
+        "delivered": target.delivered,
+        "retried": target.retried,
+        "lost": target.lost,
+        "queued": target.queued,
+        "spooled": target.spooled,
+        "spooledBytes": target.spooled_bytes,
+        "hoursLeft": target.hours_left,
+        "error": target.error,
+        "reason": target.reason,
+    }
+
+
+def gap_view(gap: Gap) -> Json:
+    """Readings of one property that one target never got."""
+    return {
+        "target": gap.target,
+        "namespace": gap.device.namespace,
+        "device": gap.device.name,
+        "property": gap.property,
+        "first": time_text(gap.first),
+        "last": time_text(gap.last),
+        "count": gap.count,
+        "reason": gap.reason,
+        "noted": time_text(gap.noted),
+    }
+
+
+def audit_view(entry: Entry) -> Json:
+    """One thing that somebody did."""
+    return {
+        "id": entry.id,
+        "time": time_text(entry.time),
+        "client": entry.client,
+        "action": entry.action,
+        "namespace": entry.namespace,
+        "device": entry.device,
+        "target": entry.target,
+        "given": entry.given,
+        "result": entry.result,
+        "message": entry.message,
     }

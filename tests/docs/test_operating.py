@@ -13,12 +13,13 @@ from device_manager.config import ManagerConfig
 from device_manager.config import parse_options as manager_options
 from device_manager.dmi_service.server import serve
 from device_manager.node import Node
+from dmi.feed import Feed
 from dmi_cli.exits import Exit
 from mapper_sdk.config import MapperConfig
 from mapper_sdk.config import parse_options as mapper_options
 from mapper_sdk.link.files import FilesLink
 from mapper_sdk.mapper import Mapper
-from mapper_sdk.rest.metrics import Metrics
+from mapper_sdk.rest.app import make_app
 from mapper_sdk.settings_docs import render
 from mapper_sdk.virtual import VirtualDriver
 
@@ -54,7 +55,8 @@ async def test_metrics_of_the_manager(operating, socket_dir):
 
 async def test_metrics_of_a_mapper(operating, tmp_path):
     mapper = Mapper(VirtualDriver, FilesLink(tmp_path))
-    assert told(operating, "mapper metrics") == metrics_of(Metrics(mapper).exposition())
+    exposition = make_app(mapper, Feed()).state.api.metrics.exposition()
+    assert told(operating, "mapper metrics") == metrics_of(exposition)
 
 
 def test_exit_codes(operating):

@@ -62,6 +62,7 @@ async def test_a_cached_property(api, plant):
         "type": "FLOAT",
         "unit": "K",
         "writable": True,
+        "derived": False,
     }
     assert len(plant.station().reads) == reads
 

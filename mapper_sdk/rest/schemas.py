@@ -1,0 +1,398 @@
+"""What the OpenAPI document says of bodies and answers, with examples."""
+
+from typing import Any, Final, Literal, TypeAlias
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+from pydantic.json_schema import models_json_schema
+
+from dmi.problem import MEDIA_TYPE
+from mapper_sdk.rest import examples
+
+__all__ = [
+    "ALL_WRITTEN",
+    "ARGUMENTS_BODY",
+    "AUDIT",
+    "CALLED",
+    "CHANGES",
+    "DERIVED",
+    "DEVICE",
+    "DEVICES",
+    "GAPS",
+    "HEALTH",
+    "HISTORY",
+    "IDEMPOTENCY_KEY",
+    "IF_NONE_MATCH",
+    "KUBEEDGE",
+    "LEVELS",
+    "LEVEL_BODY",
+    "METHODS",
+    "METRICS",
+    "NOT_MODIFIED",
+    "PROBLEMS",
+    "PROPERTIES",
+    "PROPERTY",
+    "READINGS_BODY",
+    "TARGETS",
+    "VALUES_BODY",
+    "VALUE_BODY",
+    "WRITE_HEADERS",
+    "WRITTEN",
+    "components",
+]
+
+Responses: TypeAlias = dict[int | str, dict[str, Any]]
+Scalar: TypeAlias = int | float | bool | str
+
+_JSON: Final = "application/json"
+
+
+class Problem(BaseModel):
+    """A refusal, as RFC 9457 words it; `reason` is one word for programs."""
+
+    model_config = ConfigDict(extra="allow")
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    reason: str
+
+
+class Reading(BaseModel):
+    """A value at a moment; it is null exactly when the quality is bad. Bytes are base64."""
+
+    value: Scalar | None
+    time: str | None
+    quality: Literal["good", "uncertain", "bad"]
+    reason: str
+
+
+class Property(Reading):
+    """A property with its last reading."""
+
+    namespace: str
+    device: str
+    property: str
+    message: str
+    age_s: float | None
+    type: str
+    unit: str
+    writable: bool
+    derived: bool
+
+
+class Written(Property):
+    """A property that was written, and how."""
+
+    written: Scalar
+    dryRun: bool
+
+
+class AllWritten(BaseModel):
+    """Properties that were written; `together` when they were all or none."""
+
+    written: dict[str, Scalar]
+    together: bool
+    dryRun: bool
+    items: list[Property]
+
+
+class Device(BaseModel):
+    """A device and its state; `problems` says what is declared wrongly, by property."""
+
+    namespace: str
+    name: str
+    state: str
+    reason: str
+    message: str
+    since: str | None
+    model: str | None
+    labels: dict[str, Any]
+    problems: dict[str, str]
+
+
+class WholeDevice(Device):
+    """A device with properties."""
+
+    properties: list[Property]
+
+
+class ListedDevice(Device):
+    """A device in a list; `error` says why it was not read, when it should have been."""
+
+    properties: list[Property] | None = None
+    error: Problem | None = None
+
+
+class Method(BaseModel):
+    """What can be called; arguments and results are JSON Schemas by name."""
+
+    name: str
+    description: str
+    source: Literal["declared", "device"]
+    arguments: dict[str, dict[str, Any]]
+    results: dict[str, dict[str, Any]] | None = None
+
+
+class Span(BaseModel):
+    """One interval of a downsampled past."""
+
+    time: str
+    value: Scalar | None
+    count: int
+    quality: Literal["good", "uncertain", "bad"]
+
+
+class Target(BaseModel):
+    """A target of readings, and how it does."""
+
+    model_config = ConfigDict(alias_generator=to_camel)
+
+    name: str
+    kind: str
+    address: str
+    condition: Literal["idle", "live", "storing", "draining"]
+    since: str | None
+    delivered: int
+    retried: int
+    lost: dict[str, int]
+    queued: int
+    spooled: int
+    spooled_bytes: int
+    hours_left: float | None
+    error: str
+    reason: str
+
+
+class Gap(BaseModel):
+    """Readings of one property that one target never got."""
+
+    target: str
+    namespace: str
+    device: str
+    property: str
+    first: str | None
+    last: str | None
+    count: int
+    reason: str
+    noted: str | None
+
+
+class AuditEntry(BaseModel):
+    """One thing that somebody did."""
+
+    id: int
+    time: str | None
+    client: str
+    action: str
+    namespace: str
+    device: str
+    target: str
+    given: str
+    result: str
+    message: str
+
+
+_MODELS: Final[tuple[type[BaseModel], ...]] = (
+    Problem,
+    Reading,
+    Property,
+    Written,
+    AllWritten,
+    WholeDevice,
+    ListedDevice,
+    Method,
+    Span,
+    Target,
+    Gap,
+    AuditEntry,
+)
+
+
+def components() -> dict[str, Any]:
+    """The schemas that are referred to, by name."""
+    wanted: list[tuple[type[BaseModel], Literal["serialization"]]]
+    wanted = [(model, "serialization") for model in _MODELS]
+    _, found = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
+    defined: dict[str, Any] = found["$defs"]
+    return defined
+
+
+def _ref(model: type[BaseModel]) -> dict[str, Any]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _object(**properties: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "object", "required": list(properties), "properties": properties}
+
+
+def _array(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
+def _content(schema: dict[str, Any], example: object, kind: str = _JSON) -> dict[str, Any]:
+    return {kind: {"schema": schema, "example": example}}
+
+
+def _ok(schema: dict[str, Any], example: object, description: str = "Done.") -> Responses:
+    return {200: {"description": description, "content": _content(schema, example)}}
+
+
+def _body(schema: dict[str, Any], example: object) -> dict[str, Any]:
+    return {"required": True, "content": _content(schema, example)}
+
+
+def _header(name: str, description: str) -> dict[str, Any]:
+    schema = {"type": "string"}
+    return {
+        "name": name,
+        "in": "header",
+        "required": False,
+        "description": description,
+        "schema": schema,
+    }
+
+
+_TEXT: Final = {"type": "string"}
+_ANY: Final[dict[str, Any]] = {}
+_READING: Final = _object(value=_ANY) | {
+    "properties": {
+        "value": {"description": "Of the property's type; null for a bad reading."},
+        "time": {
+            "description": "When it was true, ISO 8601 or seconds since 1970; now without it.",
+            "anyOf": [{"type": "string"}, {"type": "number"}],
+        },
+        "quality": {"enum": ["good", "uncertain", "bad"], "default": "good"},
+        "reason": {"type": "string", "description": "Why it is not good."},
+    }
+}
+
+PROBLEMS: Final[Responses] = {
+    "4XX": {
+        "description": "Refused; nothing was changed.",
+        "content": _content(_ref(Problem), examples.PROBLEM, MEDIA_TYPE),
+    },
+    "5XX": {
+        "description": "Not possible now.",
+        "content": _content(_ref(Problem), examples.UNAVAILABLE, MEDIA_TYPE),
+    },
+}
+NOT_MODIFIED: Final[Responses] = {304: {"description": "It is as `If-None-Match` says."}}
+IF_NONE_MATCH: Final = _header(
+    "If-None-Match", "`ETag` of an earlier answer: 304 if there is no newer reading."
+)
+IDEMPOTENCY_KEY: Final = _header(
+    "Idempotency-Key",
+    "The same key with the same request gives the first answer, and does nothing.",
+)
+WRITE_HEADERS: Final = [
+    IDEMPOTENCY_KEY,
+    _header(
+        "If-Match", "`ETag` of a read of the same properties: 412 if there is a newer reading."
+    ),
+]
+PROPERTY: Final = _ok(_ref(Property), examples.PROPERTY, "The property.")
+PROPERTIES: Final = _ok(
+    _object(items=_array(_ref(Property))), {"items": [examples.PROPERTY]}, "The properties."
+)
+DEVICE: Final = _ok(
+    _ref(WholeDevice), {**examples.DEVICE, "properties": [examples.PROPERTY]}, "The device."
+)
+DEVICES: Final = _ok(
+    _object(items=_array(_ref(ListedDevice)), **{"continue": _TEXT}),
+    {"items": [examples.DEVICE], "continue": ""},
+    "A page of devices.",
+)
+VALUE_BODY: Final = _body(_object(value=_ANY), {"value": 80})
+VALUES_BODY: Final = _body(
+    _object(values={"type": "object", "additionalProperties": {}, "minProperties": 1}),
+    {"values": {"setpoint": 80, "mode": "eco"}},
+)
+WRITTEN: Final = _ok(
+    _ref(Written), {**examples.PROPERTY, "written": 80.0, "dryRun": False}, "It is written."
+)
+ALL_WRITTEN: Final = _ok(
+    _ref(AllWritten),
+    {
+        "written": {"setpoint": 80.0},
+        "together": False,
+        "dryRun": False,
+        "items": [examples.PROPERTY],
+    },
+    "All are written.",
+)
+READINGS_BODY: Final = _body(
+    {"anyOf": [_READING, _array(_READING)]},
+    {"value": 21.5, "time": "2026-11-21T09:30:00Z", "quality": "good"},
+)
+DERIVED: Final = _ok(_object(accepted={"type": "integer"}), {"accepted": 1}, "They were published.")
+METHODS: Final = _ok(
+    _object(items=_array(_ref(Method))), {"items": [examples.METHOD]}, "The methods."
+)
+ARGUMENTS_BODY: Final = _body(
+    _object(arguments={"type": "object"}), {"arguments": {"setpoint": 80}}
+)
+CALLED: Final = _ok(
+    _object(results={"type": "object"}), {"results": {"sum": 3}}, "It ran to its end."
+)
+HISTORY: Final[Responses] = {
+    200: {
+        "description": "The readings, oldest first; with `step` one interval each.",
+        "content": {
+            **_content(
+                _object(items=_array({"anyOf": [_ref(Span), _ref(Reading)]})),
+                {"items": [examples.READING]},
+            ),
+            "text/csv": {"schema": _TEXT, "example": examples.CSV},
+            "application/jsonl": {"schema": _TEXT, "example": examples.JSON_LINES},
+        },
+    }
+}
+TARGETS: Final = _ok(
+    _object(items=_array(_ref(Target))), {"items": [examples.TARGET]}, "The targets."
+)
+GAPS: Final = _ok(
+    _object(items=_array(_ref(Gap)), **{"continue": _TEXT}),
+    {"items": [examples.GAP], "continue": ""},
+    "What was lost, newest first.",
+)
+AUDIT: Final = _ok(
+    _object(items=_array(_ref(AuditEntry)), **{"continue": _TEXT}),
+    {"items": [examples.AUDIT], "continue": ""},
+    "What was done, newest first.",
+)
+CHANGES: Final[Responses] = {
+    200: {
+        "description": "Server-sent events, without end.",
+        "content": {"text/event-stream": {"schema": _TEXT, "example": examples.EVENTS}},
+    }
+}
+LEVELS: Final = _ok(
+    _object(level=_TEXT, loggers={"type": "object", "additionalProperties": _TEXT}),
+    {"level": "info", "loggers": {"mapper_sdk.session": "debug"}},
+    "The levels.",
+)
+LEVEL_BODY: Final = _body(
+    {
+        "type": "object",
+        "required": ["level"],
+        "properties": {
+            "level": {"enum": ["debug", "info", "warning", "error", None]},
+            "logger": {"type": "string", "description": "Of this logger only, and those below."},
+        },
+    },
+    {"level": "debug", "logger": "mapper_sdk.session"},
+)
+HEALTH: Final = _ok(_object(status=_TEXT), {"status": "ok"}, "All is well.")
+METRICS: Final[Responses] = {
+    200: {
+        "description": "Prometheus' text format.",
+        "content": {"text/plain": {"schema": _TEXT, "example": examples.METRICS}},
+    }
+}
+KUBEEDGE: Final = _ok(
+    _object(apiVersion=_TEXT, statusCode={"type": "integer"}, timeStamp=_TEXT),
+    examples.KUBEEDGE,
+    "As KubeEdge's mapper-framework answers.",
+)

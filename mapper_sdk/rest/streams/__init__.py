@@ -1,0 +1,1 @@
+"""The stream of changes: each encoded once, however many listen to it."""
