@@ -51,6 +51,10 @@ _KINDS: Final = tuple(
     for kind in ("devices", "models", "device", "devicemethod", "database", "meta/model")
 )
 """What stands before a namespace."""
+_LISTS: Final = frozenset(
+    f"/api/v1/{kind}" for kind in ("devices", "models", "twins", "changes", "commands", "gaps")
+)
+"""What `?namespace=` narrows."""
 _MOST_HOSTS: Final = 256
 _UNAUTHORIZED: Final = 401
 _TOO_SLOW: Final = 408
@@ -77,7 +81,7 @@ Judge = Callable[[str, str, bytes], Demand]
 def namespace_of(path: str, query: bytes) -> str | None:
     """Say which namespace a request concerns.
 
-    It stands in the path, behind the kind of object, or is the query's only `namespace`.
+    It stands in the path, behind the kind of object, or in a list's query, once.
 
     Returns:
         None when the request concerns all of them, empty when none.
@@ -87,6 +91,8 @@ def namespace_of(path: str, query: bytes) -> str | None:
     for kind in _KINDS:
         if path.startswith(kind):
             return path[len(kind) :].partition("/")[0]
+    if path not in _LISTS:
+        return None
     named = [value for name, value in parse_qsl(query.decode("latin-1")) if name == "namespace"]
     return named[0] if len(named) == 1 else None
 

@@ -211,6 +211,8 @@ async def test_lifespan_is_nobodys_business(clients):
         ("/api/v1/devices", b"namespace=", None),
         ("/api/v1/devices", b"", None),
         ("/metrics", b"", None),
+        ("/metrics", b"namespace=a", None),
+        ("/api/v1/targets", b"namespace=a", None),
         ("/api/v1/version", b"", ""),
     ],
 )
