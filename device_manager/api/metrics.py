@@ -37,6 +37,7 @@ class _NodeCollector(Collector):
         yield from self._known()
         yield from self._mappers()
         yield from self._served()
+        yield from self._commands()
 
     def _wanted(self) -> Iterator[Metric]:
         node = self._api.node
@@ -95,6 +96,17 @@ class _NodeCollector(Collector):
         yield _counter("dmi_mapper_dropped", text, ("mapper", "reason"), counters.dropped.items())
         text = "Calls to v1beta1 mappers."
         yield _counter("dmi_mapper_calls", text, ("method", "outcome"), counters.calls.items())
+
+
+    def _commands(self) -> Iterator[Metric]:
+        book = self._api.node.commands
+        phases = Counter(record.phase.name.lower() for record in book.open.values())
+        samples = [((phase,), count) for phase, count in sorted(phases.items())]
+        text = "Calls of methods that have not ended."
+        yield _gauge("dmi_commands_open", text, ("phase",), samples)
+        ended = [((phase.name.lower(),), number) for phase, number in sorted(book.ended.items())]
+        text = "Calls of methods that have ended."
+        yield _counter("dmi_commands_ended", text, ("phase",), ended)
 
 
 def _gauge(name: str, text: str, labels: tuple[str, ...], samples: Samples) -> Metric:

@@ -1,6 +1,7 @@
 """The commands of this node: made once, given to one mapper process, followed to their end."""
 
 import secrets
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
@@ -25,6 +26,7 @@ __all__ = ["LARGEST_RESULTS", "MOST_OPEN", "CommandBook"]
 
 MOST_OPEN: Final = 1000
 """Commands that have not ended; more are refused."""
+_MICRO: Final = 1_000_000
 LARGEST_RESULTS: Final = 256 * 1024
 """Bytes of one command's results, as JSON, that are kept."""
 
@@ -39,6 +41,7 @@ class CommandBook:
     Attributes:
         records: Oldest first.
         open: Those that have not ended.
+        ended: How many commands have ended since the process began, by phase.
         processes: Of mappers whose stream of commands is open.
         bell: Rings when something may have to be sent, or ends.
     """
@@ -55,12 +58,15 @@ class CommandBook:
         self._coming: dict[str, CommandRecord] = {}
         self._settled: dict[str, set[str]] = {}
         self._room = Room()
+        self._last = 0
         self.records: Mapping[str, CommandRecord] = MappingProxyType(self._records)
         self.open: Mapping[str, CommandRecord] = MappingProxyType(self._open)
+        self.ended: Counter[Phase] = Counter()
         self.processes: set[str] = set()
         self.bell = Bell()
         for record in kept:
             self._put(record)
+            self._last = max(self._last, int(record.id.partition("-")[0], 16))
 
     def find(self, command_id: str) -> CommandRecord:
         """A command.
@@ -131,7 +137,15 @@ class CommandBook:
         self._store.require_well()
         now = self._clock.time()
         record = CommandRecord(
-            _new_id(now), device, method, arguments, now + seconds, now, caller, key, updated=now
+            self._new_id(now),
+            device,
+            method,
+            arguments,
+            now + seconds,
+            now,
+            caller,
+            key,
+            updated=now,
         )
         slot = key or record.id
         self._coming[slot] = record
@@ -141,6 +155,11 @@ class CommandBook:
         finally:
             del self._coming[slot]
         return record
+
+    def _new_id(self, now: float) -> str:
+        """Ids grow, and are unlike those of any other store: mappers remember them."""
+        self._last = max(self._last + 1, round(now * _MICRO))
+        return f"{self._last:014x}-{secrets.token_hex(5)}"
 
     def _enter(self, record: CommandRecord) -> None:
         self._put(record)
@@ -252,6 +271,8 @@ class CommandBook:
 
     def _update(self, record: CommandRecord) -> None:
         self._put(record)
+        if record.phase.is_final:
+            self.ended[record.phase] += 1
         keep = Write([command_put(record)], keep=True)
         if record.phase.is_final and record.process:
             keep.on_commit = partial(self._settle, record.process, record.id)
@@ -277,11 +298,6 @@ class CommandBook:
         self._room.forget(record.id)
         if self._keys.get(record.key) == record.id:
             del self._keys[record.key]
-
-
-def _new_id(now: float) -> str:
-    """Sorted by time, and unlike any id of another store: mappers remember ids."""
-    return f"{round(now * 1000):012x}-{secrets.token_hex(6)}"
 
 
 def _with_results(record: CommandRecord, results: Mapping[str, Value]) -> CommandRecord:

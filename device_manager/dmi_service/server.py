@@ -12,6 +12,7 @@ import grpc
 
 from device_manager.commands.keeper import CommandKeeper
 from device_manager.commands.methods import Methods
+from device_manager.commands.wishing import Wishing
 from device_manager.dmi_service.counters import Counters
 from device_manager.dmi_service.leases import Leases
 from device_manager.dmi_service.orphans import Orphans
@@ -97,6 +98,7 @@ async def serve(
                 Orphans(node, leases, clock).run(),
                 reconciler.run(),
                 CommandKeeper(node, leases, clock).run(),
+                Wishing(node, leases, clock).run(),
                 _give_way(leases, reconciler),
             ]
             tasks = [group.create_task(job) for job in jobs]

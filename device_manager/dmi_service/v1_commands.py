@@ -57,9 +57,10 @@ class CommandService(rpc.DeviceCommandManagementServicer):
         first = await receive(context)
         if first is EOF or not first.session:
             raise ConfigError("the first message must carry a session")
-        if not 0 < len(first.process) <= _LONGEST_PROCESS:
-            raise ConfigError(f"process must have 1 to {_LONGEST_PROCESS} characters")
-        return self._leases.find(first.session), first.process
+        process = first.process
+        if not (process.isascii() and process.isalnum() and len(process) <= _LONGEST_PROCESS):
+            raise ConfigError(f"process must be 1 to {_LONGEST_PROCESS} letters and digits")
+        return self._leases.find(first.session), process
 
     async def ReportMethods(
         self, request: pb.ReportMethodsRequest, context: Context

@@ -60,7 +60,7 @@ def load_commands(connection: sqlite3.Connection) -> list[CommandRecord]:
         ValueError: A row holds what this program never writes.
     """
     found = []
-    for row in connection.execute("SELECT * FROM command ORDER BY created, id"):
+    for row in connection.execute("SELECT * FROM command ORDER BY id"):
         command_id, namespace, device, method, arguments, *rest = row
         deadline, created, caller, key, mapper, process, cancelling, phase, *rest = rest
         percent, reason, message, results, started, updated = rest

@@ -111,6 +111,8 @@ async def test_metrics(world, record):
     world.dmi.counters.readings["v1"] = 3
     world.dmi.counters.drop("m/0", "overflow", 2)
     world.dmi.counters.call("UpdateDevice", "ok")
+    await world.node.commands.submit(PUMP, "run", {}, 30)
+    world.node.commands.cancel((await world.node.commands.submit(PUMP, "run", {}, 30)).id)
     text = (await world.http.get("/metrics")).text
     for line in (
         "dmi_models 1.0",
@@ -124,6 +126,8 @@ async def test_metrics(world, record):
         'dmi_mapper_dropped_total{mapper="m/0",reason="overflow"} 2.0',
         'dmi_mapper_calls_total{method="UpdateDevice",outcome="ok"} 1.0',
         "dmi_store_ready 1.0",
+        'dmi_commands_open{phase="accepted"} 1.0',
+        'dmi_commands_ended_total{phase="cancelled"} 1.0',
     ):
         assert line in text.splitlines(), line
     assert "process_resident_memory_bytes" in text

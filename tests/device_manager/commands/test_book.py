@@ -47,6 +47,7 @@ async def test_everything_survives_a_restart(book, submit, plant, tmp_path, cloc
     again = await Node.open(tmp_path / "node.db", clock)
     assert dict(again.commands.records) == before
     assert list(again.commands.open) == [waiting.id, given.id]
+    assert (await again.commands.submit(PUMP, "start", {}, 30)).id > max(before)
     kept = again.commands.find(waiting.id).arguments
     assert [(type(value), value) for value in kept.values()] == [
         (type(value), value) for value in VALUES.values()
