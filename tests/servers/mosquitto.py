@@ -56,6 +56,9 @@ class Watcher:
         self._client.loop_stop()
         self._client._reset_sockets()
 
+    def publish(self, topic, payload, **settings):
+        self._client.publish(topic, payload, **settings)
+
     def of(self, topic):
         return [message for message in list(self.messages) if message.topic == topic]
 

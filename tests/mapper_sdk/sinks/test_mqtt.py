@@ -27,6 +27,7 @@ from mapper_sdk.delivery.contract import SinkContract, make_route, opened, until
 from mapper_sdk.sinks.mqtt import MqttSink
 from mapper_sdk.sinks.mqtt_settings import MqttPlace, MqttTarget
 from mapper_sdk.sinks.payloads import QUALITIES
+from tests.servers.cuttable import Cuttable
 from tests.servers.mosquitto import PASSWORD, USER, Mosquitto
 
 pytestmark = pytest.mark.process
@@ -96,44 +97,6 @@ class TestVersion5(MqttContract):
 class TestVersion311(MqttContract):
     settings: ClassVar = {"version": "3.1.1"}
     qos = 2
-
-
-class Cuttable:
-    """Between a client and the broker; cuts when so many bytes have gone either way."""
-
-    def __init__(self, port):
-        self.port = port
-        self.cut_after = None
-        self.cuts = 0
-
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.own_port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_):
-        self.server.close()
-        await self.server.wait_closed()
-
-    async def _serve(self, reader, writer):
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.port)
-        self.passed = 0
-        try:
-            await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
-        except ConnectionError:
-            self.cuts += 1
-        finally:
-            for one in (writer, far_writer):
-                one.transport.abort()
-
-    async def _pump(self, reader, writer):
-        while data := await reader.read(512):
-            if self.cut_after is not None and self.passed > self.cut_after:
-                raise ConnectionError
-            self.passed += len(data)
-            writer.write(data)
-            await writer.drain()
-        raise ConnectionError
 
 
 @pytest.mark.parametrize("version", ["5", "3.1.1"])
