@@ -57,6 +57,11 @@ class Audience:
         links = (listener.tracker.link for listener in self._listeners)
         return max((link.freshness for link in links if not link.connects), default=None)
 
+    @property
+    def silence(self) -> float:
+        """Seconds since anything was heard."""
+        return time.monotonic() - self.last_packet
+
     def hear(self, device: BLEDevice, heard: AdvertisementData) -> None:
         """Take an advertisement, and hand it to whom it concerns."""
         packet = packet_of(device, heard, time.time())

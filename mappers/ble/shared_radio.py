@@ -153,11 +153,17 @@ class SharedRadio:
             self._bell.clear()
             if self._closing:
                 return
+            await self._check()
             rung, self._rung = self._rung, None
             if rung is None and self._is_silent():
                 rung = self._silence.fail()
             if rung is not None:
                 await self._climb(rung)
+
+    async def _check(self) -> None:
+        """Look why nobody at all is heard; radios that are off stay silent and say nothing."""
+        if self._backend is not None and self._audience.silence >= _LOOK_EVERY:
+            await self._backend.check()
 
     def _is_silent(self) -> bool:
         """Whether nobody at all was heard for longer than the devices' own pace explains."""

@@ -5,11 +5,15 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
+from dmi.errors import ConfigError
 from mapper_sdk.simulating import Serving, run_simulator, simulator_parser
 from mappers.ble.simulation.faults import FaultKind, parse_fault
 from mappers.ble.simulation.server import BleSimulator
 
 __all__ = ["BleSimulator", "main"]
+
+_COMPARE = "compare"
+_DIGITS = 6
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,7 +24,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 @asynccontextmanager
 async def _serve(options: argparse.Namespace) -> AsyncIterator[Serving]:
     faults = [parse_fault(text) for text in options.fault]
-    async with _from(options) as simulator:
+    simulator = _from(options)
+    for text in options.pairing:
+        _set_pairing(simulator, text)
+    async with simulator:
         for fault in faults:
             simulator.faults.add(fault)
         number = len(simulator.peripherals) + len(simulator.broadcasters)
@@ -40,6 +47,21 @@ def _from(options: argparse.Namespace) -> BleSimulator:
         advertisers_count=options.advertisers,
         interval=options.interval,
     )
+
+
+def _set_pairing(simulator: BleSimulator, text: str) -> None:
+    """Have a device paired as `DEVICE:WAY` says."""
+    name, _, way = text.partition(":")
+    try:
+        device = simulator.peripheral(name)
+    except KeyError:
+        raise ConfigError(f"--pairing {text}: no device {name!r} takes links") from None
+    if way == _COMPARE:
+        device.compares = True
+    elif len(way) == _DIGITS and way.isascii() and way.isdigit():
+        device.passkey = int(way)
+    else:
+        raise ConfigError(f"--pairing {text}: write six digits, or {_COMPARE}, behind the colon")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -66,6 +88,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--interval", type=float, default=1.0, help="seconds between packets (%(default)s)"
+    )
+    parser.add_argument(
+        "--pairing",
+        action="append",
+        default=[],
+        metavar="DEVICE:WAY",
+        help="how a device that takes links is paired: six digits that it shows, or "
+        f"{_COMPARE} for a number to compare; others pair just so",
     )
     parser.add_argument(
         "--fault",

@@ -25,7 +25,7 @@ from dmi.errors import (
 )
 from mappers.ble.radio import PairingRefusedError
 
-__all__ = ["AdapterMissingError", "AdapterOffError", "error_of", "translated"]
+__all__ = ["START", "SWITCH_ON", "AdapterMissingError", "AdapterOffError", "error_of", "translated"]
 
 
 class AdapterOffError(UnavailableError):
@@ -54,8 +54,14 @@ _DBUS_MISSING = {
     "org.freedesktop.DBus.Error.ServiceUnknown",
     "org.freedesktop.DBus.Error.NameHasNoOwner",
     "org.freedesktop.DBus.Error.UnknownObject",
+    # There is a file that says how to start bluetoothd, and it does not start.
+    "org.freedesktop.DBus.Error.Spawn.ChildExited",
+    "org.freedesktop.DBus.Error.Spawn.ExecFailed",
 }
-_START = "is bluetoothd running (`systemctl start bluetooth`), and the adapter plugged in?"
+SWITCH_ON = "switch it on by `bluetoothctl power on`, and look at `rfkill list` if it stays off"
+"""The cure for an adapter that is off."""
+START = "is bluetoothd running (`systemctl start bluetooth`), and the adapter plugged in?"
+"""The cure for an adapter that is missing."""
 _RIGHTS = "let this user speak to BlueZ: add it to the group `bluetooth`, or ask the D-Bus policy"
 
 
@@ -74,7 +80,7 @@ def translated(what: str) -> Iterator[None]:
         raise DeadlineError(f"{what}: no answer in time") from error
     except (OSError, EOFError) as error:
         # The D-Bus socket is not there, or has died.
-        raise AdapterMissingError(f"{what}: {error}; {_START}") from error
+        raise AdapterMissingError(f"{what}: {error}; {START}") from error
 
 
 def error_of(error: BleakError, what: str) -> DmiError:
@@ -111,13 +117,10 @@ def _refused_pairing(error: BaseException | None) -> PairingRefusedError | None:
 
 def _not_available(error: BleakBluetoothNotAvailableError, what: str) -> DmiError:
     if error.reason is _REASONS.POWERED_OFF:
-        return AdapterOffError(
-            f"{what}: the adapter is switched off; switch it on by `bluetoothctl power on`, and "
-            "look at `rfkill list` if it stays off"
-        )
+        return AdapterOffError(f"{what}: the adapter is switched off; {SWITCH_ON}")
     if error.reason in _DENIED:
         return AccessDeniedError(f"{what}: {error.args[0]}; {_RIGHTS}")
-    return AdapterMissingError(f"{what}: {error.args[0]}; {_START}")
+    return AdapterMissingError(f"{what}: {error.args[0]}; {START}")
 
 
 def _protocol_error(error: BleakGATTProtocolError, what: str) -> DmiError:
@@ -134,9 +137,9 @@ def _dbus_error(error: BleakDBusError, what: str) -> DmiError:
     if error.dbus_error in _DBUS_DENIED:
         return AccessDeniedError(f"{text}; {_RIGHTS}")
     if error.dbus_error in _DBUS_MISSING:
-        return AdapterMissingError(f"{text}; {_START}")
+        return AdapterMissingError(f"{text}; {START}")
     if error.dbus_error == "org.bluez.Error.NotReady":
-        return AdapterOffError(f"{text}; switch it on by `bluetoothctl power on`")
+        return AdapterOffError(f"{text}; {SWITCH_ON}")
     if error.dbus_error == "org.bluez.Error.InProgress":
         return OverloadedError(text)
     if error.dbus_error == "org.bluez.Error.NotSupported":

@@ -58,6 +58,8 @@ class RadioBackend:
         kwargs: Further keywords that both of these classes need.
         power_cycle: Switches the radio off and on, which drops all its links. Raises
             UnavailableError if it does not come back, AccessDeniedError if we may not.
+        check: Raises DmiError, with the cure, if the radio is off or has gone; asked when nothing
+            is heard.
         prepare_pairing: Pairs a device that bleak is about to connect, where that needs more than
             bleak has; says whether bleak has still to pair it (`pair=True`). Raises DmiError if
             the device refuses.
@@ -70,6 +72,7 @@ class RadioBackend:
     client: type[BaseBleakClient] | None
     kwargs: Mapping[str, Any]
     power_cycle: Callable[[], Awaitable[None]]
+    check: Callable[[], Awaitable[None]]
     prepare_pairing: Callable[[BLEDevice, PairingWay], Awaitable[bool]]
     lost: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -97,7 +100,7 @@ async def open_radio(radio: str, bonds: Path | None = None) -> AsyncIterator[Rad
     """
     if is_bluez(radio):
         # D-Bus is there only with BlueZ.
-        from mappers.ble.radio.bluez import power_cycle
+        from mappers.ble.radio.bluez import check, power_cycle
         from mappers.ble.radio.bluez_pairing import pair
 
         yield RadioBackend(
@@ -106,6 +109,7 @@ async def open_radio(radio: str, bonds: Path | None = None) -> AsyncIterator[Rad
             client=None,
             kwargs={"bluez": {"adapter": radio}},
             power_cycle=lambda: power_cycle(radio),
+            check=lambda: check(radio),
             prepare_pairing=pair,
         )
         return

@@ -10,8 +10,9 @@ from dbus_fast.aio import MessageBus
 from dbus_fast.errors import AuthError
 
 from dmi.errors import AccessDeniedError, UnavailableError
+from mappers.ble.troubles import START, SWITCH_ON, AdapterMissingError, AdapterOffError
 
-__all__ = ["RefusedByBluezError", "ask_bluez", "power_cycle", "system_bus"]
+__all__ = ["RefusedByBluezError", "ask_bluez", "check", "power_cycle", "system_bus"]
 
 _PATIENCE = 10.0
 _DENIED = frozenset(
@@ -96,6 +97,32 @@ async def ask_bluez(
     if name in _DENIED:
         raise AccessDeniedError(reason)
     raise RefusedByBluezError(reason, name)
+
+
+async def check(adapter: str) -> None:
+    """Look whether an adapter is there and switched on.
+
+    Raises:
+        AdapterOffError: It is switched off.
+        AdapterMissingError: There is no D-Bus, no bluetoothd or no such adapter.
+        AccessDeniedError: D-Bus does not let us.
+    """
+    try:
+        async with asyncio.timeout(_PATIENCE), system_bus() as bus:
+            (powered,) = await ask_bluez(
+                bus,
+                f"/org/bluez/{adapter}",
+                "org.freedesktop.DBus.Properties",
+                "Get",
+                "ss",
+                ["org.bluez.Adapter1", "Powered"],
+            )
+    except TimeoutError:
+        raise AdapterMissingError(f"{adapter}: BlueZ does not answer; {START}") from None
+    except UnavailableError as error:
+        raise AdapterMissingError(f"{error.message}; {START}") from error
+    if not powered.value:
+        raise AdapterOffError(f"{adapter} is switched off; {SWITCH_ON}")
 
 
 async def power_cycle(adapter: str) -> None:

@@ -86,6 +86,9 @@ class RadioHost:
         except (core.BaseBumbleError, OSError) as error:
             raise UnavailableError(f"the radio does not start: {error}") from error
 
+    async def check(self) -> None:
+        """Nothing to ask: what is wrong with the controller is told by `lost`."""
+
     async def prepare_pairing(self, device: BLEDevice, way: PairingWay) -> bool:
         """Note how a device is paired; True: its client does it.
 

@@ -37,6 +37,7 @@ async def open_host(radio: str, folder: Path | None) -> AsyncIterator[RadioBacke
             client=BumbleClient,
             kwargs={"radio": host},
             power_cycle=host.power_cycle,
+            check=host.check,
             prepare_pairing=host.prepare_pairing,
             lost=host.lost,
         )

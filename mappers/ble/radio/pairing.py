@@ -8,9 +8,17 @@ from bumble.pairing import PairingConfig, PairingDelegate
 
 from mappers.ble.radio import PairingWay
 
-__all__ = ["answer_pairing"]
+__all__ = ["Passkey", "answer_pairing"]
 
 _log = logging.getLogger(__name__)
+
+
+class Passkey(int):
+    """A passkey, which is one also if it is 000000; bumble takes a plain 0 for none."""
+
+    def __bool__(self) -> bool:
+        """It is there."""
+        return True
 
 
 class _Passkey(PairingDelegate):
@@ -18,7 +26,7 @@ class _Passkey(PairingDelegate):
 
     def __init__(self, passkey: int) -> None:
         super().__init__(PairingDelegate.IoCapability.KEYBOARD_INPUT_ONLY)
-        self._passkey = passkey
+        self._passkey = Passkey(passkey)
 
     async def get_number(self) -> int | None:
         """The passkey that the other side shows, or has printed on it."""

@@ -15,6 +15,7 @@ from bumble.keys import PairingKeys
 from bumble.pairing import PairingConfig, PairingDelegate
 
 from mappers.ble.radio.air import Air, AirController
+from mappers.ble.radio.pairing import Passkey
 from mappers.ble.simulation.adverts import named
 from mappers.ble.simulation.faults import FaultKind, Faults
 
@@ -76,7 +77,7 @@ class _Display(PairingDelegate):
 
     def __init__(self, passkey: int) -> None:
         super().__init__(PairingDelegate.IoCapability.DISPLAY_OUTPUT_ONLY)
-        self._passkey = passkey
+        self._passkey = Passkey(passkey)
 
     async def generate_passkey(self) -> int:
         """The one that this device always shows."""

@@ -1,6 +1,7 @@
 """One radio for all: finding, recovering, discovering."""
 
 import asyncio
+import dataclasses
 
 import pytest
 
@@ -11,6 +12,7 @@ from mappers.ble import shared_radio
 from mappers.ble.driver import BleDriver
 from mappers.ble.simulation.faults import parse_fault
 from mappers.ble.simulation.peripherals import HEATER as UUIDS
+from mappers.ble.troubles import AdapterOffError
 from tests.mappers.ble.conftest import HEATER, THERMOMETER, visit_of
 
 SETPOINT = visit_of(characteristic=UUIDS["setpoint"], type="float32")
@@ -41,6 +43,21 @@ async def test_a_silent_radio_is_helped_step_by_step(make, simulator, hasty):
         assert hasty["scan_restarted"] == hasty["adapter_power_cycled"] == 1
         assert hasty["radio_reopened"] == 1
         with pytest.raises(UnavailableError, match="opened anew"):
+            await driver.read([visit_of(field="temperature")])
+
+
+async def test_a_silent_radio_is_asked_whether_it_is_on(make, simulator, hasty):
+    room = simulator.broadcasters[0]
+    async with make(format="bthome", address=room.address) as driver:
+        radio = driver._radio
+
+        async def say_off():
+            raise AdapterOffError("hci0 is switched off")
+
+        radio._backend = dataclasses.replace(radio._backend, check=say_off)
+        simulator.faults.add(parse_fault("out-of-range"))
+        await until(lambda: radio.broken is not None)
+        with pytest.raises(AdapterOffError):
             await driver.read([visit_of(field="temperature")])
 
 

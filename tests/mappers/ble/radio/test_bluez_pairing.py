@@ -13,9 +13,10 @@ from dbus_fast.errors import DBusError
 from dbus_fast.service import ServiceInterface, dbus_method, dbus_property
 
 from dmi.errors import AccessDeniedError, UnavailableError
-from mappers.ble.radio import PairingRefusedError, PairingWay
-from mappers.ble.radio.bluez import RefusedByBluezError, power_cycle
+from mappers.ble.radio import PairingRefusedError, PairingWay, open_radio
+from mappers.ble.radio.bluez import RefusedByBluezError, check, power_cycle
 from mappers.ble.radio.bluez_pairing import pair
+from mappers.ble.troubles import AdapterMissingError, AdapterOffError
 
 PATH = "/org/bluez/hci0/dev_F0_00_00_00_00_02"
 OTHER = "/org/bluez/hci0/dev_F0_00_00_00_00_03"
@@ -191,7 +192,34 @@ async def test_one_that_was_paired_meanwhile_is_paired(device):
     assert await pair(heater(), PairingWay()) is False
 
 
+class Adapter(ServiceInterface):
+    """An adapter that is on or off."""
+
+    def __init__(self):
+        super().__init__("org.bluez.Adapter1")
+        self.is_on = True
+
+    @dbus_property(access=PropertyAccess.READ)
+    def Powered(self) -> DBusBool:
+        return self.is_on
+
+
+async def test_an_adapter_is_looked_at(device):
+    adapter = Adapter()
+    device.bus.export("/org/bluez/hci0", adapter)
+    async with open_radio("hci0") as radio:
+        await radio.check()
+        adapter.is_on = False
+        with pytest.raises(AdapterOffError, match="bluetoothctl power on"):
+            await radio.check()
+        device.bus.unexport("/org/bluez/hci0")
+        with pytest.raises(AdapterMissingError, match="systemctl start bluetooth"):
+            await radio.check()
+
+
 async def test_without_bluez_it_is_unavailable(system_bus):
+    with pytest.raises(AdapterMissingError, match="systemctl start bluetooth"):
+        await check("hci0")
     with pytest.raises(UnavailableError, match="ServiceUnknown"):
         await pair(heater(), PairingWay())
     with pytest.raises(UnavailableError, match="ServiceUnknown"):

@@ -127,16 +127,18 @@ async def test_pairs_before_anything_is_read(client):
     assert await heater.read_gatt_char(UUIDS["code"]) == b"4711"
 
 
-@pytest.mark.parametrize("typed", [271828, 314159, None])
-async def test_pairs_by_the_passkey_that_the_device_shows(typed):
+@pytest.mark.parametrize(
+    ("shown", "typed"), [(271828, 271828), (0, 0), (271828, 314159), (271828, 0), (271828, None)]
+)
+async def test_pairs_by_the_passkey_that_the_device_shows(shown, typed):
     simulator = BleSimulator(interval=0.05)
-    simulator.heater.passkey = 271828
+    simulator.heater.passkey = shown
     async with simulator, open_radio(simulator.radio) as radio:
         if typed is not None:
             await radio.prepare_pairing(BLEDevice(HEATER, "heater", None), PairingWay(typed))
         client = BleakClient(HEATER, backend=radio.client, **radio.kwargs)
         async with client:
-            if typed == 314159:
+            if typed not in (shown, None):
                 with pytest.raises(PairingRefusedError):
                     await client.pair()
                 with pytest.raises(BleakError):

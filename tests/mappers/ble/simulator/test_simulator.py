@@ -179,6 +179,22 @@ def test_wrong_options(capsys):
     assert "/nobody" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("pairing", "said"),
+    [
+        ("kettle:123456", "no device 'kettle'"),
+        ("heater:12345", "write six digits"),
+        ("heater", "write six digits"),
+        ("heater:123456", "/nobody"),
+        ("heater:compare", "/nobody"),
+    ],
+)
+def test_ways_of_pairing(pairing, said, capsys):
+    words = ["--port", "0", "--controller", "serial:/nobody", "--pairing", pairing]
+    assert program.main(words) != 0
+    assert said in capsys.readouterr().err
+
+
 @pytest.mark.process
 async def test_the_program_says_where_it_is_and_ends_when_told():
     words = ("-m", "mappers.ble.simulator", "--port", "0", "--ready-json", "--fault")
