@@ -52,7 +52,6 @@ _SCOPE: Final = InstrumentationScope("dmi-toolkit")
 _SIGNAL: Final = re.compile(r"(/v1/(metrics|logs|traces))?/*$")
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_./-]")
 _LONGEST_NAME: Final = 255
-_LONGEST_ANSWER: Final = 65_536
 
 
 class Form(StrEnum):
@@ -240,7 +239,7 @@ class OtelSink(Sink[OtelTarget, OtelPlace]):
         """See `Sink.open`. OTLP has nothing to ask: whether anybody is there shows at `send`."""
         target = self.target
         secrets = {name: read_secret(ref) for name, ref in target.secret_headers.items()}
-        context = await asyncio.to_thread(make_context, target.tls or Tls())
+        context = await asyncio.to_thread(make_context, target.tls) if target.tls else True
         self._session = aiohttp.ClientSession(
             headers={**target.headers, **secrets, "Content-Type": "application/x-protobuf"},
             timeout=aiohttp.ClientTimeout(total=target.timeout),
@@ -302,7 +301,7 @@ class OtelSink(Sink[OtelTarget, OtelPlace]):
             async with self._session.post(
                 self.target.url + path, data=body, headers=headers, allow_redirects=False
             ) as response:
-                said = await response.content.read(_LONGEST_ANSWER)
+                said = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise failure(error) from error
         if not 200 <= response.status < 300:

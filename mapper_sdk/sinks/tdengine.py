@@ -1,0 +1,236 @@
+"""TDengine 3, by the REST interface of its taosAdapter: SQL in the body of a POST.
+
+A row is known by its table and time, and a later one replaces it: a batch that is sent again
+changes nothing.
+"""
+
+import asyncio
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, ClassVar, Final
+
+import aiohttp
+from pydantic import AfterValidator, Field
+
+from dmi.errors import (
+    ConfigError,
+    ConversionError,
+    DmiError,
+    RefusedError,
+    TooLargeError,
+    UnavailableError,
+)
+from dmi.resources import DbTDEngine, Resource
+from dmi.secret_refs import SecretRef, read_secret
+from mapper_sdk.delivery.sink import Item, Settings, Sink
+from mapper_sdk.sinks.addresses import checked_address
+from mapper_sdk.sinks.http_answers import failure, status_error
+from mapper_sdk.sinks.tdengine_sql import Row, Table, inserts, precision_of, schema
+from mapper_sdk.sinks.tls import Tls, make_context
+
+__all__ = ["TDengineError", "TDenginePlace", "TDengineSink", "TDengineTarget"]
+
+_PORT: Final = 6041
+_LONGEST_STATEMENT: Final = 512 * 1024  # the server's own limit is 1 MiB by default
+_MICROSECONDS: Final[Mapping[str, tuple[int, int]]] = {
+    "ms": (1, 1000),
+    "us": (1, 1),
+    "ns": (1000, 1),
+}
+
+
+class TDengineTarget(Settings):
+    """A taosAdapter and a database behind it."""
+
+    address: Annotated[str, AfterValidator(checked_address(_PORT))] = Field(
+        description="`HOST:PORT` of the taosAdapter; port 6041 without one."
+    )
+    database: str = Field(
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$",
+        description="Name of the database, in TDengine always in small letters. KubeEdge:"
+        " `dbName`.",
+    )
+    create: bool = Field(
+        default=True, description="Make the database, with microseconds, where it is not there."
+    )
+    username: str = Field(default="root", description="Name of the user.")
+    password: SecretRef | None = Field(
+        default=None, description="Where the password is: `env:NAME` or `file:/path`."
+    )
+    timeout: float = Field(
+        default=10.0, gt=0, le=300, description="How long one request may take, in seconds."
+    )
+    tls: Tls | None = Field(default=None, description="Of an adapter with `https`.")
+
+
+class TDenginePlace(Settings):
+    """Where readings go: the tables are the target's, so nothing is to choose."""
+
+
+class TDengineError(Exception):
+    """What the server answered instead of doing it.
+
+    Attributes:
+        code: Its error code, without the highest bit.
+    """
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"TDengine error {code:#06x}: {text[:300]}")
+        self.code = code
+
+
+class TDengineSink(Sink[TDengineTarget, TDenginePlace]):
+    """Writes to one database, many rows in a statement."""
+
+    kind: ClassVar[str] = "tdengine"
+    target_model = TDengineTarget
+    place_model = TDenginePlace
+
+    def __init__(self, target: TDengineTarget) -> None:
+        super().__init__(target)
+        self._session: aiohttp.ClientSession | None = None
+        self._unit = _MICROSECONDS["us"]
+
+    @classmethod
+    def pushed(cls, declared: Resource) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Read `dbMethod.TDEngine`."""
+        if not isinstance(declared, DbTDEngine):
+            return super().pushed(declared)
+        config = declared.client_config
+        return {"address": config.addr, "database": config.db_name}, {}
+
+    async def open(self) -> None:
+        """See `Sink.open`. Makes the database and its supertables, once."""
+        target = self.target
+        headers = {}
+        if target.password:
+            token = f"{target.username}:{read_secret(target.password)}".encode()
+            headers["Authorization"] = f"Basic {base64.b64encode(token).decode('ascii')}"
+        context = await asyncio.to_thread(make_context, target.tls) if target.tls else True
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=target.timeout),
+            connector=aiohttp.TCPConnector(ssl=context),
+        )
+        try:
+            await self._prepare()
+        except TDengineError as error:
+            await self.close()
+            problem = _translated(error)
+            raise (problem if problem.retryable else ConfigError(str(error))) from error
+        except DmiError:
+            await self.close()
+            raise
+
+    async def _prepare(self) -> None:
+        name = self.target.database.lower()
+        if self.target.create:
+            await self._run(f"CREATE DATABASE IF NOT EXISTS `{name}` PRECISION 'us'", "")
+        found = await self._run(precision_of(name), "")
+        if not found or found[0][0] not in _MICROSECONDS:
+            raise ConfigError(f"TDengine has no database {name!r}, or of an unknown precision")
+        self._unit = _MICROSECONDS[found[0][0]]
+        for statement in schema():
+            await self._run(statement, name)
+
+    async def send(self, items: Sequence[Item[TDenginePlace]]) -> Mapping[int, DmiError]:
+        """See `Sink.send`. What was written before an error is written again, to the same rows."""
+        rows, failed = self._rows(items)
+        for statement, indexes in inserts(rows, _LONGEST_STATEMENT):
+            try:
+                await self._run(statement, self.target.database.lower())
+            except TDengineError as error:
+                problem = _translated(error)
+                if len(indexes) > 1 or problem.retryable or isinstance(problem, ConfigError):
+                    raise problem from error
+                failed[indexes[0]] = problem
+        return failed
+
+    def _rows(
+        self, items: Sequence[Item[TDenginePlace]]
+    ) -> tuple[Sequence[Row], dict[int, DmiError]]:
+        rows: list[Row] = []
+        failed: dict[int, DmiError] = {}
+        times, by = self._unit
+        for index, (route, reading) in enumerate(items):
+            try:
+                table = route.cache
+                if not isinstance(table, Table):
+                    table = route.cache = Table(route.source)
+                moment = round(reading.time * 1e6 / by) * times
+                rows.append(Row.make(index, table, reading, moment))
+            except ConversionError as error:
+                failed[index] = error
+        return rows, failed
+
+    async def _run(self, statement: str, database: str) -> list[list[Any]]:
+        """Run a statement and give the rows of its answer.
+
+        Raises:
+            TDengineError: The server says that it could not.
+            DmiError: There was no such answer.
+        """
+        if self._session is None:
+            raise UnavailableError("not open")
+        scheme = "https" if self.target.tls else "http"
+        url = f"{scheme}://{self.target.address}/rest/sql/{database}".rstrip("/")
+        try:
+            async with self._session.post(
+                url, data=statement.encode(), allow_redirects=False
+            ) as response:
+                said = await response.read()
+        except (aiohttp.ClientError, OSError) as error:
+            raise failure(error) from error
+        return _rows_of(response.status, said)
+
+    async def close(self) -> None:
+        """See `Sink.close`."""
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+
+def _rows_of(status: int, said: bytes) -> list[list[Any]]:
+    """Read an answer; which status goes with an error is a setting of the adapter."""
+    try:
+        answer = json.loads(said)
+        code = answer["code"] & 0xFFFF
+    except (ValueError, KeyError, TypeError) as error:
+        if status != 200:
+            raise status_error(status, said.decode("utf-8", "replace")) from error
+        raise UnavailableError("what answers is no taosAdapter") from error
+    if code:
+        raise TDengineError(code, str(answer.get("desc", "")))
+    if status != 200:
+        raise status_error(status, "")
+    rows: list[list[Any]] = answer.get("data") or []
+    return rows
+
+
+_A_HUMAN: Final = frozenset(
+    {0x0207, 0x0208, 0x0303, 0x0315, 0x0380, 0x0383, 0x0388, 0x2616, 0x2644}
+)
+_AUTHENTICATION: Final = range(0x0350, 0x0359)
+_STATEMENT_TOO_LONG: Final = 0x0219
+_THE_READINGS: Final = frozenset({0x0216, 0x021B, 0x0224, 0x060B})
+_STATEMENT: Final = range(0x2600, 0x26FF)
+_TABLES_ARE_GONE: Final = frozenset({0x2603, 0x2618, 0x2662})
+
+
+def _translated(error: TDengineError) -> DmiError:
+    """Say whose fault it is.
+
+    Source:
+        TDengine reference, "Error Codes"; "REST API", which groups some of them.
+    """
+    code, text = error.code, str(error)
+    if code in _A_HUMAN or code in _AUTHENTICATION:
+        return ConfigError(text)
+    if code == _STATEMENT_TOO_LONG:
+        return TooLargeError(text)
+    if code in _TABLES_ARE_GONE:
+        return UnavailableError(text)  # opening makes them again
+    if code in _THE_READINGS or code in _STATEMENT:
+        return RefusedError(text)
+    return UnavailableError(text)
