@@ -11,7 +11,7 @@ from mapper_sdk.bus import Bus
 from mapper_sdk.driver import Answer
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver
-from mappers.opcua.session.peer import Rung
+from mappers.opcua.session.ladder import Rung
 from mappers.opcua.visit import OpcuaVisit
 
 __all__ = ["TARGET", "measure"]

@@ -121,7 +121,8 @@ async def _member(
         of_structures = not isinstance(kind, ua.VariantType)
         kind = ua.VariantType.ExtensionObject if of_structures else ua.VariantType.Variant
     optional = bool(one.IsOptional) and not subtyped and told.StructureType not in _UNIONS
-    return Member(str(one.Name), kind, one.ValueRank >= 0, optional)
+    # Scalar is -1, and 0 is nothing that a field may have: servers mean the same by it.
+    return Member(str(one.Name), kind, one.ValueRank == 1, optional)
 
 
 async def _kind(channel: Channel, data_type: ua.NodeId, depth: int) -> Kind:

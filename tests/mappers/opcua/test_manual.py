@@ -10,7 +10,7 @@ from mappers.opcua import __main__ as program
 from mappers.opcua import simulator
 from mappers.opcua.config import render_tables
 from mappers.opcua.driver import OpcuaDriver
-from mappers.opcua.session.peer import Rung
+from mappers.opcua.session.ladder import Rung
 from mappers.opcua.simulation.plant import ROWS
 
 ROOT = Path(__file__).parents[3]

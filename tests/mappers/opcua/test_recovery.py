@@ -13,7 +13,7 @@ from dmi.readings import Reading
 from mapper_sdk.bus import Buses
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver
-from mappers.opcua.session.peer import Rung
+from mappers.opcua.session.ladder import Rung
 from mappers.opcua.simulation.faults import Fault, FaultKind
 from mappers.opcua.simulator import OpcuaSimulator
 from mappers.opcua.visit import OpcuaVisit

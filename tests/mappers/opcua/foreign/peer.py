@@ -81,12 +81,13 @@ class ForeignServer:
 
 
 class Meddler:
-    """A TCP relay that can cut what goes through it, or swallow it."""
+    """A TCP relay that can cut what goes through it, swallow it, or let nobody in."""
 
     def __init__(self, target: int) -> None:
         self.target = target
         self.port = 0
         self.deaf = False
+        self.closed = False
         self._writers: set[asyncio.StreamWriter] = set()
         self._server: asyncio.Server | None = None
 
@@ -110,6 +111,9 @@ class Meddler:
             writer.transport.abort()
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.closed:
+            writer.transport.abort()
+            return
         try:
             there, back = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:

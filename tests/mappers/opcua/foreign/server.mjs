@@ -2,6 +2,7 @@
 // Usage: node server.mjs PORT PKI_FOLDER [MAX_NODES]; prints one JSON line when it listens.
 import { createRequire } from "node:module";
 import path from "node:path";
+import { addMore } from "./more.mjs";
 
 const require = createRequire(path.join(process.cwd(), "package.json"));
 const opcua = require("node-opcua-server");
@@ -44,7 +45,11 @@ const server = new opcua.OPCUAServer({
 await server.initialize();
 const space = server.engine.addressSpace;
 const own = space.registerNamespace("urn:foreign:plant");
-const plant = own.addObject({ organizedBy: space.rootFolder.objects, browseName: "Plant" });
+const plant = own.addObject({
+  organizedBy: space.rootFolder.objects,
+  browseName: "Plant",
+  notifierOf: space.rootFolder.objects.server,
+});
 
 function variable(name, dataType, value, extra = {}) {
   return own.addVariable({
@@ -98,6 +103,7 @@ add.bindMethod((inputs, context, callback) => {
   });
 });
 
+await addMore({ require, space, own, plant, clock });
 await server.start();
 console.log(JSON.stringify({ port: Number(port), plant: plant.nodeId.toString() }));
 process.on("SIGTERM", () => server.shutdown(0).then(() => process.exit(0)));
