@@ -9,7 +9,7 @@ from dmi.errors import MalformedError, TooLargeError
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-__all__ = ["read_body", "read_json"]
+__all__ = ["parse_object", "read_body", "read_json"]
 
 
 async def read_body(request: "Request", limit: int) -> bytes:
@@ -47,8 +47,17 @@ async def read_json(request: "Request", limit: int) -> dict[str, Any]:
         TooLargeError: It is longer than `limit` bytes.
         MalformedError: It is anything else.
     """
+    return parse_object(await read_body(request, limit))
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Understand a body that must be one JSON object.
+
+    Raises:
+        MalformedError: It is anything else.
+    """
     try:
-        found = orjson.loads(await read_body(request, limit))
+        found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
         raise MalformedError(f"the body is not JSON: {error}") from None
     if not isinstance(found, dict):

@@ -12,11 +12,10 @@ from starlette.responses import Response
 from dmi.errors import ConfigError, DmiError, PreconditionError
 from dmi.readings import Value
 from dmi.resources import Key
-from dmi.rest_body import read_body
+from dmi.rest_body import parse_object, read_body
 from dmi.values import json_value, value_from_json
 from mapper_sdk.rest import schemas
 from mapper_sdk.rest.answers import Tag, check_precondition, problem_answer
-from mapper_sdk.rest.bodies import parsed
 from mapper_sdk.rest.clients import client_of
 from mapper_sdk.rest.context import Api, TheApi
 from mapper_sdk.rest.queries import Timeout
@@ -70,7 +69,7 @@ async def write_property(
     body = await read_body(request, LARGEST)
 
     async def act() -> Response:
-        value = parsed(body).get("value")
+        value = parse_object(body).get("value")
         if value is None:
             raise ConfigError('the body must be {"value": …}')
         return await _Write(api, request, session, query, {prop: value}).run_one(prop)
@@ -96,7 +95,7 @@ async def write_properties(
     body = await read_body(request, LARGEST)
 
     async def act() -> Response:
-        values = parsed(body).get("values")
+        values = parse_object(body).get("values")
         if not isinstance(values, dict) or not 0 < len(values) <= _MOST_VALUES:
             raise ConfigError(f'the body must be {{"values": {{…}}}}, with 1 to {_MOST_VALUES}')
         return await _Write(api, request, session, query, values).run_all()

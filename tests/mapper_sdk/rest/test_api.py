@@ -1,45 +1,12 @@
 import asyncio
-from contextlib import asynccontextmanager
 
-import httpx
 import orjson
 import pytest
 
 from dmi.errors import RefusedError
-from mapper_sdk.config import MapperConfig
 from mapper_sdk.driver import Calling, Method
-from mapper_sdk.rest.service import RestService
 
 DEVICE = "/api/v1/devices/default/dev"
-
-
-@asynccontextmanager
-async def serving(plant, **settings):
-    service = RestService(plant.mapper, MapperConfig(rest="127.0.0.1:0", **settings))
-    task = asyncio.create_task(service.run())
-    try:
-        async with plant.running(), httpx.AsyncClient(base_url=service.url) as client:
-            yield client
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
-@pytest.fixture
-async def api(plant, make):
-    """The API of a mapper with one device; its value of `t` is 20.5, `r` is ReadOnly."""
-    plant.station().memory = {1: 205, 2: 3}
-    model = make.model(
-        t={"unit": "K", "maximum": "30"}, r={"type": "INT", "accessMode": "ReadOnly"}
-    )
-    data = make.device(t={"cell": 1, "scale": 0.1}, r={"cell": 2}).to_json()
-    data["spec"]["methods"] = [
-        {"name": "set", "description": "Sets it.", "propertyNames": ["t", "gone"]}
-    ]
-    device = make.device().__class__.model_validate(data)
-    async with serving(plant) as client:
-        await plant.put(model, device)
-        yield client
 
 
 async def test_a_cached_property(api, plant):
@@ -80,11 +47,19 @@ async def test_a_device_and_its_properties(api, plant):
         ("default", "dev", "online")
     ]
     device = (await api.get(DEVICE)).json()
-    assert {p["property"]: p["value"] for p in device["properties"]} == {"t": 20.5, "r": 3}
+    assert {p["property"]: p["value"] for p in device["properties"]} == {
+        "t": 20.5,
+        "r": 3,
+        "sum": None,
+    }
     assert (device["model"], device["state"], device["problems"]) == ("model", "online", {})
     plant.station().memory[2] = 4
     live = (await api.get(f"{DEVICE}?live=true")).json()
-    assert {p["property"]: p["value"] for p in live["properties"]} == {"t": 20.5, "r": 4}
+    assert {p["property"]: p["value"] for p in live["properties"]} == {
+        "t": 20.5,
+        "r": 4,
+        "sum": None,
+    }
 
 
 async def test_a_device_that_cannot_be_served_says_why(api, plant, make):
@@ -201,7 +176,7 @@ async def test_declared_methods_write_properties(api, plant):
     assert len(plant.station().writes) == 1
 
 
-async def test_methods_of_the_device_itself(plant, make):
+async def test_methods_of_the_device_itself(plant, make, serving):
     class CallingDriver(plant.mapper.driver_class, Calling):
         async def methods(self):
             return [Method("add", "Adds.", {"a": {"type": "integer"}}, {"sum": {}})]
@@ -327,7 +302,7 @@ async def test_a_strangers_page_is_refused_on_loopback(api, plant):
     assert len(plant.station().writes) == 1
 
 
-async def test_a_token_is_asked_for_when_there_is_one(plant, tmp_path):
+async def test_a_token_is_asked_for_when_there_is_one(plant, tmp_path, serving):
     file = tmp_path / "token"
     file.write_text("a-long-enough-token\n")
     async with serving(plant, rest_token_file=file) as api:
@@ -338,7 +313,7 @@ async def test_a_token_is_asked_for_when_there_is_one(plant, tmp_path):
             assert (await api.get(path, headers=headers)).status_code == 200
 
 
-async def test_a_kubelet_probes_without_a_token(plant, tmp_path):
+async def test_a_kubelet_probes_without_a_token(plant, tmp_path, serving):
     file = tmp_path / "token"
     file.write_text("a-long-enough-token\n")
     async with serving(plant, rest_token_file=file) as api:
