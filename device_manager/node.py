@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -24,10 +23,11 @@ from device_manager.records import (
     TwinRecord,
     Wish,
 )
+from device_manager.roster import Roster, mapper_id
 from device_manager.storage import rows
 from device_manager.storage.database import Synchronous
 from device_manager.storage.rows import Contents, Twin
-from device_manager.storage.store import Store, Write
+from device_manager.storage.store import Store, Write, committed
 from device_manager.wishes import checked_value
 from dmi.clock import Clock, SystemClock
 from dmi.errors import NotFoundError
@@ -37,11 +37,6 @@ from dmi.reports import DeviceState, Outcome
 from dmi.resources import Device, DeviceModel, Key, ModelProperty
 
 __all__ = ["Node", "mapper_id"]
-
-
-def mapper_id(record: MapperRecord) -> str:
-    """Name and instance, which together stand for one mapper."""
-    return f"{record.name}/{record.instance}"
 
 
 class Node:
@@ -58,7 +53,7 @@ class Node:
         models: Every model.
         devices: Every device, served or not.
         problems: For each device that cannot be served as written, why.
-        mappers: Every mapper that ever registered, by `mapper_id`.
+        mappers: Every mapper that registered and is not forgotten, by `mapper_id`.
         upstream_errors: What is wrong at each source of devices.
     """
 
@@ -77,12 +72,12 @@ class Node:
         self._intake = Intake(store, self._known, Streams(contents.streams), clock)
         self.actual = Actual(store, contents.accepted)
         self.commands = CommandBook(store, self.feed, clock, contents.commands)
-        self._mappers: dict[str, MapperRecord] = {}
+        self._roster = Roster(store, self.feed, clock, contents.mappers)
         self._upstream_errors: dict[str, list[str]] = {}
         self.models: Mapping[Key, DeviceModel] = MappingProxyType(self._desired.models)
         self.devices: Mapping[Key, Device] = MappingProxyType(self._desired.devices)
         self.problems: Mapping[Key, str] = MappingProxyType(self._desired.problems)
-        self.mappers: Mapping[str, MapperRecord] = MappingProxyType(self._mappers)
+        self.mappers = self._roster.mappers
         self.upstream_errors: Mapping[str, list[str]] = MappingProxyType(self._upstream_errors)
         self._load(contents)
 
@@ -112,9 +107,6 @@ class Node:
             if isinstance(item, Device):
                 self._known.twins.setdefault(item.key, {})
         self._known.load(contents.twins, contents.states)
-        for record in contents.mappers:
-            # Whether it lives shows when it calls, or answers.
-            self._mappers[mapper_id(record)] = replace(record, alive=False)
 
     # ------------------------------------------------------------- wanted ----
 
@@ -188,7 +180,8 @@ class Node:
         self._store.require_well()
         plan = self._planner.plan(origin, models, devices, self._clock.time())
         enact = partial(self._enactor.enact, plan)
-        await self._store.submit(Write(plan.statements, on_commit=enact))
+        # The next one must not plan before this one is enacted, whoever gives up waiting.
+        await committed(self._store.submit(Write(plan.statements, on_commit=enact)))
 
     async def set_desired(self, device: Key, property: str, value: Value | str) -> Wish:
         """Wish a property to have a value; each call is a wish of its own, equal or not.
@@ -330,10 +323,7 @@ class Node:
         Raises:
             UnavailableError: It is not on disk yet; it will be.
         """
-        self._mappers[mapper_id(record)] = record
-        self.feed.publish(partial(events.mapper, replace(record)))
-        statement = rows.mapper_put(mapper_id(record), record)
-        await self._store.submit(Write([statement], keep=True))
+        await self._roster.put(record)
 
     # ---------------------------------------------------------- upstreams ----
 

@@ -92,6 +92,7 @@ class Bindings:
         before = self._bound.get(handle)
         if before is None:
             return
+        self._told.discard(handle)
         handles = self._devices[before.device][1]
         handles.discard(handle)
         if not handles:
@@ -141,7 +142,8 @@ class Bindings:
     def _resolve(self, handle: int, device: Key, name: str) -> None:
         refusal = self.refusal(device)
         declared = None if refusal else self._node.property_type(device, name)
-        if declared is None:
+        # A model may have more properties than its device: those are not kept.
+        if declared is None or name not in self._node.twins(device):
             refusal = refusal or "unknown_property"
             self._bound[handle] = Bound(device, name, DataType.STRING, refusal)
             self.ready.pop(handle, None)

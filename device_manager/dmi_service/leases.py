@@ -19,6 +19,8 @@ __all__ = ["Leases", "Session"]
 
 log = logging.getLogger(__name__)
 
+_MOST_SEEN = 1024
+
 
 class Session:
     """One lease of one mapper.
@@ -79,7 +81,7 @@ class Leases:
         traffic: Rings only when a session comes or goes.
         farewell: Rings once, when the manager is about to stop.
         generation: Grows when a session comes or goes.
-        last_seen: When a mapper of this manager's life was last heard, by name and instance.
+        last_seen: When the mappers that left last were last heard, by name and instance.
         closing: Why the manager is about to stop; empty while it is not.
     """
 
@@ -127,7 +129,10 @@ class Leases:
         serving = self._serving[session.record.protocol]
         if serving.get(session.mapper) is session:
             del serving[session.mapper]
+        self.last_seen.pop(session.mapper, None)
         self.last_seen[session.mapper] = session.record.last_seen
+        if len(self.last_seen) > _MOST_SEEN:
+            del self.last_seen[next(iter(self.last_seen))]
         session.end(why)
         self._changed()
         log.info("mapper %s is gone: %s", session.mapper, why)

@@ -54,8 +54,8 @@ class Orphans:
     async def _look(self, *, everyone: bool) -> None:
         for name in list(self._node.mappers):
             # As it is now: it may have registered again while the one before was written down.
-            record = self._node.mappers[name]
-            if everyone or self._leases.has_served(record.protocol):
+            record = self._node.mappers.get(name)
+            if record is not None and (everyone or self._leases.has_served(record.protocol)):
                 alive = self._lives(record)
                 if record.alive != alive:
                     # Beats are not written to disk: what is there is the registration.

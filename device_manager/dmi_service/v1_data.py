@@ -19,6 +19,7 @@ from dmi.readings import Quality
 from dmi.reports import OutcomeStatus
 from dmi.resources import Key
 from dmi.status import grpc_errors
+from dmi.values import INT_MAX
 
 __all__ = ["DataService"]
 
@@ -148,6 +149,8 @@ class _ReportStream:
         while (message := await receive(self._context)) is not EOF:
             if message.sequence == 0 or (last and message.sequence != last + 1):
                 raise ConfigError(f"sequence {message.sequence} came after {last}")
+            if message.sequence > INT_MAX:
+                raise ConfigError(f"sequence {message.sequence} is more than {INT_MAX}")
             last = message.sequence
             batch = self._service.read(message, self._bindings)
             if batch.sequence <= committed:

@@ -26,6 +26,7 @@ __all__ = [
     "accepted_remove",
     "load",
     "mapper_put",
+    "mapper_remove",
     "object_put",
     "object_remove",
     "reading_params",
@@ -215,6 +216,11 @@ def mapper_put(mapper_id: str, record: MapperRecord) -> Statement:
         "INSERT OR REPLACE INTO mapper VALUES (?, ?)",
         (mapper_id, orjson.dumps(asdict(record))),
     )
+
+
+def mapper_remove(mapper_id: str) -> Statement:
+    """Forget a mapper."""
+    return "DELETE FROM mapper WHERE id = ?", (mapper_id,)
 
 
 def accepted_put(protocol: str, kind: str, key: Key, digest: bytes) -> Statement:

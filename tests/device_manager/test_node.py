@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 
+from device_manager import roster
 from device_manager.intake import Streams
 from device_manager.node import Node
 from device_manager.records import MapperRecord, StateRecord, TwinReading
@@ -336,7 +337,42 @@ async def test_waiting_ends_with_the_next_change(node):
     await node.wait_change(0)
 
 
+async def test_who_applies_and_is_cancelled_keeps_others_waiting_until_the_commit(node):
+    applying = asyncio.create_task(node.apply(model(), device(), origin="file:/a.yaml"))
+    await asyncio.sleep(0)
+    applying.cancel()
+    with pytest.raises(ConflictError, match="belongs to the file"):
+        await node.apply(device(speed="5"), origin="api")
+    with pytest.raises(asyncio.CancelledError):
+        await applying
+    assert node.origin("Device", PUMP) == "file:/a.yaml"
+
+
 # ------------------------------------------------------- mappers, feed, upstreams ----
+
+
+async def test_mappers_that_are_gone_are_forgotten_by_number(node, tmp_path, monkeypatch):
+    monkeypatch.setattr(roster, "MOST_KEPT", 3)
+    living = MapperRecord("m", "modbus", "old", "1", "v1", alive=True, last_seen=1.0)
+    await node.put_mapper(living)
+    now = SystemClock().time()
+    for number in range(4):
+        record = MapperRecord("m", "modbus", str(number), "1", "v1", last_seen=now + number)
+        await node.put_mapper(record)
+    assert list(node.mappers) == ["m/old", "m/2", "m/3"]
+    node = await reopened(node, tmp_path)
+    assert sorted(node.mappers) == ["m/2", "m/3", "m/old"]
+    await node.close()
+
+
+async def test_mappers_that_are_gone_are_forgotten_by_age(node):
+    now = SystemClock().time()
+    old = MapperRecord("m", "modbus", "0", "1", "v1", last_seen=now - roster.LONGEST_KEPT - 1)
+    await node.put_mapper(old)
+    recent = replace(old, instance="1", last_seen=now - roster.LONGEST_KEPT + 60)
+    await node.put_mapper(recent)
+    await node.put_mapper(replace(old, instance="2", last_seen=now))
+    assert list(node.mappers) == ["m/1", "m/2"]
 
 
 async def test_a_mapper_is_remembered_but_not_its_life(tmp_path):

@@ -3,6 +3,7 @@ from contextlib import suppress
 
 import pytest
 
+from device_manager.dmi_service import leases as leases_module
 from device_manager.dmi_service.assignment import choose
 from device_manager.dmi_service.counters import Counters, count
 from device_manager.dmi_service.leases import Leases
@@ -178,3 +179,12 @@ async def test_streams_of_a_session_end_with_it(node):
     with pytest.raises(TimeoutError):
         async with other.stream():
             raise TimeoutError
+
+
+async def test_when_mappers_of_the_past_were_seen_is_remembered_for_so_many(node, monkeypatch):
+    monkeypatch.setattr(leases_module, "_MOST_SEEN", 2)
+    leases = Leases(node)
+    for number in range(4):
+        record = MapperRecord("m", f"p{number}", str(number), "1", "v1")
+        leases.close(leases.open(record), "it left")
+    assert list(leases.last_seen) == ["m/2", "m/3"]

@@ -38,6 +38,10 @@ def reported(node, name="speed"):
     return node.twin(PUMP, name).reported
 
 
+def texts(value, handle=1):
+    return pb.TextColumn(handle=[handle], time_us=[now_us()], value=[value])
+
+
 async def send(stream, sequence, **content):
     await stream.write(pb.ReportBatch(sequence=sequence, **content))
     return await stream.read()
@@ -499,3 +503,40 @@ async def test_services_of_later_are_unimplemented(plant):
     async with serving(plant) as (_, line, _):
         call = line.unary_unary("/dmi.v1.DeviceEventManagement/List")
         assert (await status_of(call(b"")))[0] is grpc.StatusCode.UNIMPLEMENTED
+
+
+async def test_a_handle_that_stands_for_something_else_is_refused_anew(plant):
+    async with serving(plant) as (_, line, _):
+        stream, _ = await (await mapper(line)).report()
+        ack = await send(stream, 1, bindings=[bind(1, name="colour")], ints=ints(7))
+        assert list(ack.refused) == [1]
+        ack = await send(stream, 2, bindings=[bind(1, name="taste")], ints=ints(7))
+        assert list(ack.refused) == [1]
+
+
+async def test_a_property_that_only_the_model_has_is_refused(plant):
+    """What would be acknowledged and not kept."""
+    await plant.apply(model(), device(speed=None), origin="api")
+    async with serving(plant) as (server, line, _):
+        stream, _ = await (await mapper(line)).report()
+        ack = await send(stream, 1, bindings=[bind(1, name="label")], texts=texts("x"))
+        assert list(ack.refused) == [1]
+        assert server.counters.refused == {"unknown_property": 1}
+        await plant.apply(device(speed=None, label=None), origin="api")
+        ack = await send(stream, 2, texts=texts("y"))
+        assert list(ack.refused) == []
+        assert reported(plant, "label").value == "y"
+
+
+@pytest.mark.parametrize("first", [2**63, 2**64 - 1])
+async def test_a_sequence_that_no_database_holds_is_refused(plant, first):
+    async with serving(plant) as (_, line, _):
+        stream, _ = await (await mapper(line)).report()
+        await stream.write(pb.ReportBatch(sequence=first, bindings=[bind(1)], ints=ints(7)))
+        code, text = await status_of(stream)
+        assert code is grpc.StatusCode.INVALID_ARGUMENT
+        assert "sequence" in text
+        stream, committed = await (await mapper(line)).report()
+        assert committed == 0
+        assert (await send(stream, 1, bindings=[bind(1)], ints=ints(8))).sequence == 1
+        assert reported(plant).value == 8
