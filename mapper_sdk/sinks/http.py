@@ -16,7 +16,14 @@ import aiohttp
 import orjson
 from yarl import URL
 
-from dmi.errors import ConversionError, DmiError, OverloadedError, RefusedError, UnavailableError
+from dmi.errors import (
+    ConfigError,
+    ConversionError,
+    DmiError,
+    OverloadedError,
+    RefusedError,
+    UnavailableError,
+)
 from dmi.readings import Reading
 from dmi.resources import PushHttp, Resource
 from dmi.secret_refs import read_secret
@@ -44,7 +51,7 @@ _MEDIA: Final[Mapping[Body, str]] = {
     "kubeedge": "application/x-www-form-urlencoded",
 }
 _READ: Final = 16 * 1024  # bytes of an answer; a longer one costs the connection
-_CREDENTIALS: Final = frozenset({401, 403, 407})
+_OF_THE_PLACE: Final = frozenset({404, 405})
 _LONGEST_PAUSE: Final = 300.0
 _LEAST_PUSH_TIMEOUT: Final = 1.0
 
@@ -110,18 +117,23 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
         )
 
     async def send(self, items: Sequence[Item[HttpPlace]]) -> Mapping[int, DmiError]:
-        """Post all; those of a request that got no answer are to be sent again."""
+        """Post all; those of a request that got no answer are to be sent again.
+
+        Raises:
+            ConfigError: Login, certificate or address are wrong; nothing is lost by that.
+        """
         wait = self._silent_until - time.monotonic()
         if wait > 0:
             raise OverloadedError(f"the server has asked for silence for {wait:.0f} s more")
         failed: dict[int, DmiError] = {}
-        groups = _grouped(items, failed)
         problem: DmiError | None = None
-        for group in groups:
+        for group in _grouped(items, failed):
             if problem is None:
                 problem = await self._deliver(group, failed)
             else:
                 failed.update((index, problem) for index, _, _ in group.items)
+        if isinstance(problem, ConfigError):
+            raise problem  # what was taken before it is known by its key
         return failed
 
     async def close(self) -> None:
@@ -155,7 +167,7 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
             error = await self._post(part)
             if error is None:
                 continue
-            if error.retryable:
+            if error.retryable or isinstance(error, ConfigError):
                 rest = [part, *left]
                 failed.update((index, error) for one in rest for index, _, _ in one.items)
                 return error
@@ -200,11 +212,13 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
 
 
 def _verdict(status: int, text: str) -> DmiError:
-    """What an answer means here: no reading is lost because a password or an address is wrong."""
+    """What an answer means here.
+
+    A path that does not exist concerns one place: its readings are refused, and do not keep
+    those of other places waiting.
+    """
     error = status_error(status, text)
-    if status in _CREDENTIALS or 300 <= status < 400:
-        return UnavailableError(f"the server {error}")
-    return error if error.retryable or status < 400 else RefusedError(f"the server {error}")
+    return RefusedError(error.message) if status in _OF_THE_PLACE else error
 
 
 def _pause(retry_after: str) -> float:

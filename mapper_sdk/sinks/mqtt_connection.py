@@ -9,7 +9,6 @@ import contextlib
 import os
 import secrets
 import socket
-import ssl
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -31,7 +30,7 @@ from dmi.errors import (
 from dmi.secret_refs import read_secret
 from mapper_sdk.sinks.mqtt_flight import FAILED, InFlight, Message
 from mapper_sdk.sinks.mqtt_settings import BrokerSettings, parse_address
-from mapper_sdk.sinks.tls import Tls, make_context
+from mapper_sdk.sinks.tls import Tls, dialling_error, make_context
 
 __all__ = ["Connection", "Received"]
 
@@ -66,6 +65,7 @@ class Connection:
         timeout: float = 10.0,
         topics: Sequence[tuple[str, int]] = (),
         received: Received | None = None,
+        lost: Callable[[], None] | None = None,
     ) -> None:
         """Prepare; nothing is opened.
 
@@ -76,11 +76,12 @@ class Connection:
             timeout: Seconds without any acknowledgement after which `publish` gives up.
             topics: Filters to subscribe to at each opening, with their QoS.
             received: Gets what arrives there.
+            lost: Called when the connection has ended, also by `close`.
         """
         self._settings = settings
         self._address = parse_address(settings.address)
         self._in_flight, self._session_expiry, self._timeout = in_flight, session_expiry, timeout
-        self._topics, self._received = list(topics), received
+        self._topics, self._received, self._when_lost = list(topics), received, lost
         self._client_id = settings.client_id or f"dmi-{secrets.token_hex(8)}"
         self._protocol = _VERSIONS[settings.version]
         self._known = settings.version != "auto"  # which version the broker speaks
@@ -93,6 +94,11 @@ class Connection:
         self._largest: int | None = None
         self._flight = InFlight()
         self._wake = asyncio.Event()
+
+    @property
+    def broken(self) -> str:
+        """Why it cannot be used now; empty while it can."""
+        return self._broken
 
     @property
     def speaks_5(self) -> bool:
@@ -151,7 +157,7 @@ class Connection:
         try:
             await asyncio.to_thread(self._connect, client)
         except OSError as error:
-            raise _dialling_error(error) from error
+            raise dialling_error(error, "the broker") from error
         self._broken = ""
         client.loop_start()
         try:
@@ -389,11 +395,5 @@ class Connection:
         self._broken = self._broken or reason
         self._gone.set()
         self._wake.set()
-
-
-def _dialling_error(error: OSError) -> DmiError:
-    if isinstance(error, ssl.SSLCertVerificationError):
-        return ConfigError(f"the broker's certificate: {error.verify_message}")
-    if isinstance(error, TimeoutError):
-        return DeadlineError("the broker cannot be reached in time")
-    return UnavailableError(f"the broker cannot be reached: {error.strerror or error}")
+        if self._when_lost is not None:
+            self._when_lost()

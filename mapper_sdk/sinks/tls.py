@@ -6,10 +6,10 @@ from pathlib import Path
 
 from pydantic import Field, model_validator
 
-from dmi.errors import ConfigError
+from dmi.errors import ConfigError, DeadlineError, DmiError, UnavailableError
 from mapper_sdk.delivery.sink import Settings
 
-__all__ = ["Tls", "make_context"]
+__all__ = ["Tls", "dialling_error", "make_context"]
 
 
 class Tls(Settings):
@@ -101,3 +101,18 @@ def make_context(tls: Tls) -> ssl.SSLContext:
 
 def _files(tls: Tls) -> str:
     return ", ".join(str(path) for path in (tls.ca, tls.certificate, tls.key) if path)
+
+
+def dialling_error(error: OSError, whom: str) -> DmiError:
+    """What it means that a connection could not be made.
+
+    Args:
+        error: From `connect` or the handshake.
+        whom: It was made to, for people: `the broker`.
+    """
+    if isinstance(error, ssl.SSLCertVerificationError):
+        # It stays like that until somebody changes something.
+        return ConfigError(f"{whom} does not prove who it is: {error.verify_message}")
+    if isinstance(error, TimeoutError):
+        return DeadlineError(f"{whom} cannot be reached in time")
+    return UnavailableError(f"{whom} cannot be reached: {error.strerror or error}")

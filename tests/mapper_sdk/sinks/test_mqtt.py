@@ -256,7 +256,7 @@ async def test_tls_without_a_certificate_is_refused(server, version):
 
 async def test_a_broker_that_cannot_prove_its_name_is_not_trusted(server):
     address = f"mqtts://127.0.0.1:{server.tls_port}"
-    with pytest.raises(ConfigError, match="certificate"):
+    with pytest.raises(ConfigError, match="does not prove"):
         await MqttSink(target(server, address=address)).open()
     tls = {"ca": str(server.certificates.authority), "serverName": "elsewhere"}
     with pytest.raises(ConfigError, match="elsewhere"):
