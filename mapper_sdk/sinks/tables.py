@@ -120,7 +120,7 @@ def make_rows(
     Args:
         items: Readings; of two of one source with one time, the later one counts.
         sources: Knows the sources of all.
-        problem: Says why the database cannot hold a text or float; empty when it can.
+        problem: Says why the database cannot hold a float, text or bytes; empty when it can.
     """
     rows: dict[tuple[int, int], Row] = {}
     refused: dict[int, DmiError] = {}
@@ -142,7 +142,7 @@ def _refusal(reading: Reading, problem: Callable[[Value], str]) -> str:
     if not 0 <= reading.time < _END:
         return f"its time {reading.time} lies outside the years 1970 to 9999"
     value = reading.value
-    return problem(value) if isinstance(value, (str, float)) else ""
+    return problem(value) if isinstance(value, (str, float, bytes)) else ""
 
 
 def infinity(value: Value) -> str:

@@ -174,4 +174,5 @@ def _columns(rows: Sequence[Row]) -> list[list[object]]:
 
 
 def _problem(value: Value) -> str:
-    return "PostgreSQL has no text with the character NUL" if "\0" in str(value) else ""
+    impossible = isinstance(value, str) and "\0" in value
+    return "PostgreSQL has no text with the character NUL" if impossible else ""

@@ -77,11 +77,11 @@ async def arrived(server, database, source):
     """Each value with the type in which PostgreSQL holds it, as its JSON tells."""
     text = await asyncio.to_thread(
         server.sql,
-        "SELECT json_build_object('int', value_int::text, 'double', value_double::text, 'bool',"
+        "SELECT json_build_object('int', value_int::text, 'double', value_double::text, 'bool',"  # noqa: S608 - a test's names
         " value_bool, 'text', value_text, 'bytes', encode(value_bytes, 'hex'), 'us',"
         " (extract(epoch FROM time) * 1000000)::bigint, 'quality', quality, 'reason', reason)"
         f" FROM dmi.readings WHERE device = $x${source.device.name}$x$"
-        f" AND property = $x${source.property}$x$ AND type = '{source.type}' ORDER BY time",  # noqa: S608 - a test's names
+        f" AND property = $x${source.property}$x$ AND type = '{source.type}' ORDER BY time",
         database,
     )
     converters = {"int": int, "double": float, "bool": bool, "text": str, "bytes": bytes.fromhex}
