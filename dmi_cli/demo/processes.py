@@ -39,7 +39,8 @@ class Program:
         while not self._stopping:
             with self.log.open("ab") as log:
                 process = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", "dmi_cli", *self.arguments),
+                    *(sys.executable, "-m", "dmi_cli.demo.child", *self.arguments),
+                    stdin=asyncio.subprocess.PIPE,  # how it knows that we are there
                     stdout=asyncio.subprocess.PIPE,
                     stderr=log,
                     start_new_session=True,  # Ctrl-C is for the demo; it stops the others in order

@@ -1,7 +1,14 @@
 import argparse
 import asyncio
+import contextlib
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -113,3 +120,46 @@ def test_the_story_holds(capsys):
     assert all(each["seconds"] < 5 for each in summary["recoveries"])
     assert summary["readings"]["made"] == summary["readings"]["acknowledged"] > 0
     assert "curl http://127.0.0.1:" in err
+
+
+def children_of(pid):
+    """Processes that this one started and that run."""
+    found = []
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            state, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == pid and state != "Z":
+                found.append(int(stat.parent.name))
+    return found
+
+
+def runs(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def wait_for(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.process
+@pytest.mark.timeout(60)
+def test_its_programs_end_with_it_however_it_ends(tmp_path):
+    words = [sys.executable, "-m", "dmi_cli", "demo", "--json", "--keep", str(tmp_path / "d")]
+    demo = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    programs = []
+    try:
+        wait_for(lambda: len(children_of(demo.pid)) == 3, 40)
+        programs = children_of(demo.pid)
+        demo.kill()
+        demo.wait()
+        wait_for(lambda: not any(map(runs, programs)), 15)
+    finally:
+        demo.kill()
+        for pid in filter(runs, programs):
+            os.kill(pid, signal.SIGKILL)
