@@ -1,8 +1,10 @@
 """Devices and models proposed from a server's address space."""
 
+import logging
 import re
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from asyncua import ua
@@ -11,12 +13,18 @@ from dmi.errors import DmiError
 from mapper_sdk.driver import Proposal
 from mappers.opcua.addresses import parse_path
 from mappers.opcua.session.channel import Channel
-from mappers.opcua.session.space import browse, declared_type, resolve
+from mappers.opcua.session.space import base_type, browse, browse_all, resolve
+from mappers.opcua.values.refusals import is_gone
 
 __all__ = ["propose"]
 
-_DEPTH = 8
-_MOST = 2000
+log = logging.getLogger(__name__)
+
+_DEPTH = 12
+_MOST = 20_000
+"""Variables of one device; more than that is no device that anybody wants."""
+_STEP = 1000
+"""Nodes between two words of how far it is."""
 _OWN = frozenset({"Server", "Aliases", "Locations"})
 _TYPES = {
     ua.VariantType.Boolean: "BOOLEAN",
@@ -28,8 +36,8 @@ _TYPES = {
     for kind in ua.VariantType
     if kind.name in {"SByte", "Byte", "Int16", "UInt16", "Int32", "UInt32", "Int64", "UInt64"}
 }
-_WRITE = 2
-"""Bit of UserAccessLevel. Source: OPC UA Part 3, 8.57."""
+_READ, _WRITE = 1, 2
+"""Bits of UserAccessLevel. Source: OPC UA Part 3, 8.57."""
 
 
 @dataclass(slots=True)
@@ -40,21 +48,139 @@ class _Found:
     writable: bool
 
 
+@dataclass(slots=True)
+class _Survey:
+    """One object that is looked through.
+
+    Attributes:
+        left_out: How many things are missing in the proposal, by the reason.
+    """
+
+    channel: Channel
+    name: str
+    left_out: Counter[str] = field(default_factory=Counter)
+    _kinds: dict[ua.NodeId, ua.VariantType] = field(default_factory=dict)
+
+    async def variables(self, top: ua.NodeId) -> list[_Found]:
+        """All variables below an object, each once, by the shortest way that leads to it."""
+        found: list[_Found] = []
+        known = {top}
+        level: list[tuple[tuple[str, ...], ua.NodeId]] = [((), top)]
+        for depth in range(_DEPTH):
+            nodes: list[tuple[tuple[str, ...], ua.NodeId]] = []
+            deeper: list[tuple[tuple[str, ...], ua.NodeId]] = []
+            for path, one in await self._below(level):
+                if one.NodeId in known:
+                    continue
+                known.add(one.NodeId)
+                is_variable = one.NodeClass == ua.NodeClass.Variable
+                (nodes if is_variable else deeper).append((path, one.NodeId))
+            room = _MOST - len(found)
+            self.left_out[f"variables beyond the first {_MOST}"] += max(0, len(nodes) - room)
+            found += await self._described(nodes[:room])
+            if depth == _DEPTH - 1:
+                self.left_out[f"objects more than {_DEPTH} levels down"] += len(deeper)
+            level = deeper
+            if not level or len(found) >= _MOST:
+                break
+        return found
+
+    async def _below(
+        self, level: Sequence[tuple[tuple[str, ...], ua.NodeId]]
+    ) -> list[tuple[tuple[str, ...], ua.ReferenceDescription]]:
+        """What hangs below the objects of one level, and the ways to it."""
+        classes = ua.NodeClass.Object | ua.NodeClass.Variable
+        found: list[tuple[tuple[str, ...], ua.ReferenceDescription]] = []
+        for start in range(0, len(level), _STEP):
+            part = level[start : start + _STEP]
+            results = await browse_all(self.channel, [node for _, node in part], classes)
+            for (way, node), result in zip(part, results, strict=True):
+                if isinstance(result, DmiError):
+                    self.left_out["objects that the server does not let us look into"] += 1
+                    log.debug("%s: %s", node.to_string(), result)
+                    continue
+                found += [((*way, str(one.BrowseName.Name)), one) for one in result]
+            self._progress("found", len(found))
+        return found
+
+    async def _described(self, nodes: Sequence[tuple[tuple[str, ...], ua.NodeId]]) -> list[_Found]:
+        """What the variables are; one that cannot be read is left out."""
+        attributes = (
+            ua.AttributeIds.DataType,
+            ua.AttributeIds.ValueRank,
+            ua.AttributeIds.UserAccessLevel,
+        )
+        found: list[_Found] = []
+        for start in range(0, len(nodes), _STEP):
+            part = nodes[start : start + _STEP]
+            ids = [node for _, node in part]
+            columns = [await self.channel.read(ids, one) for one in attributes]
+            for (path, node), kind, rank, access in zip(part, *columns, strict=True):
+                level = _plain(access)
+                if isinstance(level, int) and not level & _READ:
+                    self.left_out["variables that we may not read"] += 1
+                    continue
+                type_name = await self._type(node, _plain(kind), _plain(rank))
+                writable = isinstance(level, int) and bool(level & _WRITE)
+                found.append(_Found(_word("-".join(path)), node, type_name, writable))
+            self._progress("described", len(nodes[: start + _STEP]))
+        return found
+
+    async def _type(self, node: ua.NodeId, kind: object, rank: object) -> str:
+        """KubeEdge's type of a variable; arrays and everything composed are text of JSON."""
+        if not isinstance(kind, ua.NodeId):
+            return "STRING"
+        if kind not in self._kinds:
+            try:
+                self._kinds[kind] = await base_type(self.channel, kind)
+            except DmiError as error:
+                if is_gone(error):
+                    raise
+                self._kinds[kind] = ua.VariantType.Variant
+        base = self._kinds[kind]
+        is_array = isinstance(rank, int) and rank >= 0
+        if base is ua.VariantType.Variant or rank in {-2, -3}:
+            # Declared as anything: what it holds now is the best there is to go by.
+            (data,) = await self.channel.read([node])
+            if data.Value is not None:
+                base, is_array = data.Value.VariantType, bool(data.Value.is_array)
+        return "STRING" if is_array else _TYPES.get(base, "STRING")
+
+    def _progress(self, what: str, nodes: int) -> None:
+        if nodes >= _STEP:
+            log.info("%s: %s %d nodes", self.name, what, nodes)
+
+    def tell_what_is_missing(self) -> None:
+        """Say it once, with numbers."""
+        for reason, count in self.left_out.items():
+            if count:
+                log.warning("%s: left out %d %s", self.name, count, reason)
+
+
+def _plain(data: ua.DataValue) -> object:
+    return None if data.Value is None else data.Value.Value
+
+
 async def propose(
     channel: Channel, link: dict[str, Any], root: str | None
 ) -> AsyncIterator[Proposal]:
     """Propose one device for each object below the Objects folder, or one for `root`.
+
+    How far it is and what is left out is logged.
 
     Args:
         channel: An open session.
         link: Settings of the connection, as they go into the device.
         root: Browse path of the only object to look at.
     """
-    objects = await _objects(channel, root)
-    for name, node in objects:
-        variables = await _variables(channel, node)
+    for name, node in await _objects(channel, root):
+        survey = _Survey(channel, name)
+        variables = await survey.variables(node)
+        survey.tell_what_is_missing()
         if variables:
             yield _proposal(channel, link, name, variables)
+        else:
+            log.info("%s: no variables below it", name)
 
 
 async def _objects(channel: Channel, root: str | None) -> list[tuple[str, ua.NodeId]]:
@@ -68,44 +194,6 @@ async def _objects(channel: Channel, root: str | None) -> list[tuple[str, ua.Nod
     below = await browse(channel, folder, ua.NodeClass.Object)
     named = [(str(one.BrowseName.Name), one.NodeId) for one in below]
     return [(name, node) for name, node in named if name not in _OWN]
-
-
-async def _variables(channel: Channel, top: ua.NodeId) -> list[_Found]:
-    """All variables below an object, each once, by the way that leads to it."""
-    found: list[_Found] = []
-    seen = {top}
-    level: list[tuple[tuple[str, ...], ua.NodeId]] = [((), top)]
-    for _ in range(_DEPTH):
-        deeper: list[tuple[tuple[str, ...], ua.NodeId]] = []
-        for way, node in level:
-            for one in await browse(channel, node, ua.NodeClass.Object | ua.NodeClass.Variable):
-                if one.NodeId in seen or len(found) >= _MOST:
-                    continue
-                seen.add(one.NodeId)
-                path = (*way, str(one.BrowseName.Name))
-                if one.NodeClass == ua.NodeClass.Object:
-                    deeper.append((path, one.NodeId))
-                else:
-                    found.append(await _variable(channel, path, one.NodeId))
-        level = deeper
-    return found
-
-
-async def _variable(channel: Channel, path: tuple[str, ...], node: ua.NodeId) -> _Found:
-    (data,) = await channel.read([node])
-    (access,) = await channel.read([node], ua.AttributeIds.UserAccessLevel)
-    kind, is_array = ua.VariantType.String, False
-    if data.Value is not None:
-        kind, is_array = data.Value.VariantType, bool(data.Value.is_array)
-    if kind is ua.VariantType.Null:
-        try:
-            like = await declared_type(channel, node)
-            kind, is_array = like.VariantType, bool(like.is_array)
-        except DmiError:
-            pass
-    level = access.Value.Value if access.Value is not None else 0
-    type_name = "STRING" if is_array else _TYPES.get(kind, "STRING")
-    return _Found(_word("-".join(path)), node, type_name, bool((level or 0) & _WRITE))
 
 
 def _word(text: str) -> str:
