@@ -2,9 +2,11 @@
 
 import argparse
 import asyncio
+import logging
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import yaml
@@ -31,10 +33,13 @@ def discover(options: argparse.Namespace) -> int:
     if seconds is not None and driver.looking_setting:
         # It ends in time by itself then, and proposes what it has heard so far.
         settings[driver.looking_setting], seconds = seconds, None
-    found = asyncio.run(_collect(driver, settings, seconds))
+    with _words_on_stderr():
+        found = asyncio.run(_collect(driver, settings, seconds))
     # KubeEdge calls a node by its host's name in lower case, unless it is told another.
     _place(found, options.node or socket.gethostname().lower())
-    text = yaml.safe_dump_all(found, sort_keys=False, allow_unicode=True)
+    # The dumper in C, where there is one: thousands of properties take seconds without.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    text = yaml.dump_all(found, Dumper=dumper, sort_keys=False, allow_unicode=True)
     if options.out is None:
         sys.stdout.write(text)
     else:
@@ -46,6 +51,20 @@ def discover(options: argparse.Namespace) -> int:
     where = f" in {options.out}" if options.out else ""
     sys.stderr.write(f"{devices} device{'' if devices == 1 else 's'} proposed{where}\n")
     return 0
+
+
+@contextmanager
+def _words_on_stderr() -> Iterator[None]:
+    """Show what a driver logs meanwhile: how far it is, and what it leaves out."""
+    log, handler = logging.getLogger("mappers"), logging.StreamHandler(sys.stderr)
+    level = log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
 
 
 async def _collect(
