@@ -17,9 +17,10 @@ def settings_table(model: type[BaseModel]) -> str:
     for info in model.model_fields.values():
         entry = schema["properties"][info.alias]
         value = _value_schema(entry, schema.get("$defs", {}))
-        default = "" if info.default is None else str(info.default).lower()
-        if isinstance(info.default, StrEnum):
-            default = info.default.value
+        given = info.get_default(call_default_factory=True, validated_data={})
+        default = "" if given is None or given == {} or given == () else str(given).lower()
+        if isinstance(given, StrEnum):
+            default = given.value
         cells = (
             f"`{info.alias}`",
             value["type"],

@@ -69,9 +69,15 @@ class Influxdb2Target(Settings):
     )
     gzip: bool = Field(default=False, description="Compress requests.")
     timeout: float = Field(
-        default=10.0, gt=0, le=300, description="How long one request may take, in seconds."
+        default=10.0,
+        gt=0,
+        le=300,
+        description="How long one request may take.",
+        json_schema_extra={"unit": "s"},
     )
-    tls: Tls | None = Field(default=None, description="Of a server with `https`.")
+    tls: Tls | None = Field(
+        default=None, description="TLS, see [TLS](#tls): of a server with `https`."
+    )
 
 
 class Influxdb2Place(Settings):
@@ -82,7 +88,7 @@ class Influxdb2Place(Settings):
         default="{property}", description="Template of the key of the field with the value."
     )
     tags: dict[str, _Name] = Field(
-        default_factory=dict,
+        default={},
         description="Tags, key to template, besides `namespace` and `device`, and `property` where"
         " neither measurement nor field names it.",
     )

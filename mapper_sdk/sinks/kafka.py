@@ -79,7 +79,9 @@ class KafkaTarget(Settings):
         default=None, description="Where the password is: `env:NAME` or `file:/path`."
     )
     mechanism: Mechanism = Field(default=Mechanism.PLAIN, description="SASL mechanism.")
-    tls: Tls | None = Field(default=None, description="Of brokers that listen with TLS.")
+    tls: Tls | None = Field(
+        default=None, description="TLS, see [TLS](#tls): of brokers that listen with TLS."
+    )
     compression: Compression = Field(
         default=Compression.NONE, description="How batches are packed."
     )
@@ -87,7 +89,8 @@ class KafkaTarget(Settings):
         default=10.0,
         ge=0.1,
         le=300,
-        description="How long a batch may take, with the client's own repetitions, in seconds.",
+        description="How long a batch may take, with the client's own repetitions.",
+        json_schema_extra={"unit": "s"},
     )
 
     @model_validator(mode="after")

@@ -53,6 +53,9 @@ _SIGNAL: Final = re.compile(r"(/v1/(metrics|logs|traces))?/*$")
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_./-]")
 _LONGEST_NAME: Final = 255
 
+_HeaderName = Annotated[str, Field(pattern=r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$")]
+_HeaderText = Annotated[str, Field(pattern=r"^[\x20-\x7e]*$")]
+
 
 class Form(StrEnum):
     """What a reading becomes."""
@@ -80,22 +83,30 @@ class OtelTarget(Settings):
         description="Address of the receiver, as `http://localhost:4318`; `/v1/metrics` and"
         " `/v1/logs` are added. KubeEdge: `endpointURL`.",
     )
-    headers: dict[str, str] = Field(default_factory=dict, description="Sent with each request.")
-    secret_headers: dict[str, SecretRef] = Field(
-        default_factory=dict,
+    headers: dict[_HeaderName, _HeaderText] = Field(
+        default={}, description="Sent with each request."
+    )
+    secret_headers: dict[_HeaderName, SecretRef] = Field(
+        default={},
         description="The same, name to where the value is: `env:NAME` or `file:/path`.",
     )
     resource: dict[str, str] = Field(
-        default_factory=dict,
+        default={},
         description="Resource attributes besides `service.name` and `device.id`.",
     )
     compression: Compression = Field(
         default=Compression.NONE, description="How requests are packed."
     )
     timeout: float = Field(
-        default=10.0, gt=0, le=300, description="How long one request may take, in seconds."
+        default=10.0,
+        gt=0,
+        le=300,
+        description="How long one request may take.",
+        json_schema_extra={"unit": "s"},
     )
-    tls: Tls | None = Field(default=None, description="Of a receiver with `https`.")
+    tls: Tls | None = Field(
+        default=None, description="TLS, see [TLS](#tls): of a receiver with `https`."
+    )
 
 
 class OtelPlace(Settings):
@@ -112,7 +123,7 @@ class OtelPlace(Settings):
         " in names becomes `_`; the attribute `property` has it all.",
     )
     attributes: dict[str, Annotated[str, AfterValidator(checked_template)]] = Field(
-        default_factory=dict,
+        default={},
         description="Attributes, name to template, besides `namespace`, `device`, `property` and"
         " `model`.",
     )

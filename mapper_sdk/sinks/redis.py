@@ -73,9 +73,15 @@ class RedisTarget(Settings):
     password: SecretRef | None = Field(
         default=None, description="Where the password is: `env:NAME` or `file:/path`."
     )
-    tls: Tls | None = Field(default=None, description="Of a server that listens with TLS.")
+    tls: Tls | None = Field(
+        default=None, description="TLS, see [TLS](#tls): of a server that listens with TLS."
+    )
     timeout: float = Field(
-        default=5.0, gt=0, le=300, description="How long to wait for the server, in seconds."
+        default=5.0,
+        gt=0,
+        le=300,
+        description="How long to wait for the server.",
+        json_schema_extra={"unit": "s"},
     )
 
     @model_validator(mode="after")

@@ -59,9 +59,15 @@ class TDengineTarget(Settings):
         default=None, description="Where the password is: `env:NAME` or `file:/path`."
     )
     timeout: float = Field(
-        default=10.0, gt=0, le=300, description="How long one request may take, in seconds."
+        default=10.0,
+        gt=0,
+        le=300,
+        description="How long one request may take.",
+        json_schema_extra={"unit": "s"},
     )
-    tls: Tls | None = Field(default=None, description="Of an adapter with `https`.")
+    tls: Tls | None = Field(
+        default=None, description="TLS, see [TLS](#tls): of an adapter with `https`."
+    )
 
 
 class TDenginePlace(Settings):

@@ -43,6 +43,19 @@ def test_a_column_that_would_be_empty_is_left_out():
     ]
 
 
+def test_what_is_empty_unless_given_has_no_default():
+    class Chest(BaseModel):
+        model_config = ConfigDict(alias_generator=to_camel)
+
+        made: dict[str, str] = Field(default_factory=dict, description="Contents.")
+        given: tuple[str, ...] = Field(default=(), description="More.")
+
+    assert settings_table(Chest).splitlines()[2:] == [
+        "| `made` | object |  |  | Contents. |",
+        "| `given` | array |  |  | More. |",
+    ]
+
+
 def test_tables_replace_what_stands_between_their_marks():
     page = "A\n<!-- lamp settings -->\nstale\n<!-- end -->\nB\n"
     once = render(page, {"lamp": Lamp})
