@@ -4,18 +4,23 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from dmi_cli.equipment import (
+    check_edgecore,
+    check_extras,
+    check_radio,
+    check_serial,
+    check_state,
+)
 from dmi_cli.exits import Exit
 from dmi_cli.output import print_document, print_line, print_table
 from dmi_cli.symptoms import (
     Finding,
     check_clock,
     check_directory,
-    check_extras,
     check_files,
     check_libraries,
     check_manager,
     check_python,
-    check_serial,
     check_socket,
 )
 
@@ -29,14 +34,17 @@ def examine(options: argparse.Namespace) -> list[Finding]:
     checks: Sequence[Callable[[], Finding]] = (
         check_python,
         check_libraries,
-        check_extras,
         check_clock,
         check_files,
         check_serial,
+        check_radio,
+        check_state,
+        check_edgecore,
         lambda: check_socket(options.manager_socket),
         lambda: check_directory(options.data_dir),
     )
-    return [*(check() for check in checks), *check_manager(options.server)]
+    found = [check() for check in checks]
+    return [*found, *check_extras(), *check_manager(options.server)]
 
 
 def doctor(options: argparse.Namespace) -> int:

@@ -22,13 +22,12 @@ __all__ = [
     "Finding",
     "check_clock",
     "check_directory",
-    "check_extras",
     "check_files",
     "check_libraries",
     "check_manager",
     "check_python",
-    "check_serial",
     "check_socket",
+    "required",
 ]
 
 _OLDEST_PYTHON: Final = (3, 11)
@@ -66,7 +65,7 @@ def check_python() -> Finding:
     return Finding("python", "ok", f"{version}, {sys.executable}")
 
 
-def _required(extra: str) -> list[str]:
+def required(extra: str) -> list[str]:
     """Names of what the distribution requires, for one extra or (with none) always."""
     try:
         lines = requires("dmi-toolkit") or []
@@ -83,19 +82,11 @@ def _required(extra: str) -> list[str]:
 
 def check_libraries() -> Finding:
     """Whether all that is always needed is installed."""
-    missing = [name for name in _required("") if installed_version(name) is None]
+    missing = [name for name in required("") if installed_version(name) is None]
     if missing:
         cure = "pip install --force-reinstall dmi-toolkit"
         return Finding("libraries", "bad", f"missing: {', '.join(missing)}", cure)
     return Finding("libraries", "ok", f"dmi-toolkit {installed_version('dmi-toolkit')}")
-
-
-def check_extras() -> Finding:
-    """Which protocols can be served."""
-    if missing := [name for name in _required("modbus") if installed_version(name) is None]:
-        cure = "pip install 'dmi-toolkit[modbus]', if Modbus is wanted"
-        return Finding("protocols", "warning", f"modbus lacks {', '.join(missing)}", cure)
-    return Finding("protocols", "ok", "modbus")
 
 
 def check_clock() -> Finding:
@@ -113,21 +104,6 @@ def check_files() -> Finding:
     if soft < _ENOUGH_FILES:
         return Finding("open files", "warning", found, "ulimit -n 4096, or LimitNOFILE= of systemd")
     return Finding("open files", "ok", found)
-
-
-def check_serial(pattern: str = "/dev/tty[UA]*[0-9]") -> Finding:
-    """Whether serial adapters that are plugged in may be used.
-
-    Args:
-        pattern: Where they appear.
-    """
-    root = Path("/")
-    adapters = sorted(root.glob(pattern.lstrip("/")))
-    locked = [str(path) for path in adapters if not os.access(path, os.R_OK | os.W_OK)]
-    if locked:
-        cure = "add this user to the group that owns them (dialout), and log in again"
-        return Finding("serial lines", "warning", f"no access to {', '.join(locked)}", cure)
-    return Finding("serial lines", "ok", ", ".join(map(str, adapters)) or "none")
 
 
 def check_socket(path: Path) -> Finding:

@@ -12,12 +12,10 @@ from dmi_cli.exits import Exit
 from dmi_cli.symptoms import (
     check_clock,
     check_directory,
-    check_extras,
     check_files,
     check_libraries,
     check_manager,
     check_python,
-    check_serial,
     check_socket,
 )
 
@@ -58,12 +56,9 @@ def test_old_python(monkeypatch):
 
 def test_libraries(monkeypatch):
     assert check_libraries().level == "ok"
-    assert check_extras().level == "ok"
     monkeypatch.setattr(symptoms, "installed_version", lambda _: None)
     assert "grpcio" in check_libraries().found
     assert check_libraries().level == "bad"
-    assert "pymodbus" in check_extras().found
-    assert check_extras().level == "warning"
 
 
 def test_not_installed_at_all(monkeypatch):
@@ -86,14 +81,6 @@ def test_few_open_files(monkeypatch):
     assert check_files().level == "warning"
     monkeypatch.setattr(resource, "getrlimit", lambda _: (4096, 4096))
     assert check_files().level == "ok"
-
-
-def test_serial_lines(tmp_path, monkeypatch):
-    assert check_serial(f"{tmp_path}/ttyUSB*").found == "none"
-    (tmp_path / "ttyUSB0").write_text("")
-    assert check_serial(f"{tmp_path}/ttyUSB*").found == str(tmp_path / "ttyUSB0")
-    monkeypatch.setattr(symptoms.os, "access", lambda *_: False)
-    assert check_serial(f"{tmp_path}/ttyUSB*").level == "warning"
 
 
 def test_sockets(socket_dir, monkeypatch):
