@@ -30,6 +30,7 @@ NAMES: Final = (
     "ble_read",
     "ble_adverts",
     "ble_slots",
+    "sql_sinks",
 )
 """Each is a module here with TARGET, in words, and `async def measure(*, quick)`."""
 
@@ -43,6 +44,8 @@ _LIBRARIES: Final = (
     "pydantic",
     "bleak",
     "bumble",
+    "asyncpg",
+    "asyncmy",
 )
 
 
