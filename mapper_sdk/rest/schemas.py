@@ -38,6 +38,7 @@ __all__ = [
     "VALUE_BODY",
     "WRITE_HEADERS",
     "WRITTEN",
+    "Responses",
     "components",
 ]
 

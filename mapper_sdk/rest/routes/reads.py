@@ -6,14 +6,16 @@ described to it.
 
 import asyncio
 from bisect import bisect_right
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, TypeAlias
 
 import orjson
 from fastapi import FastAPI
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
+from starlette.types import Scope
 
 from dmi.errors import DmiError, NotFoundError
 from dmi.problem import to_problem
@@ -42,6 +44,20 @@ _AT_ONCE: Final = 500
 """Points that are written as JSON before others get their turn."""
 
 
+Handler: TypeAlias = Callable[[Request], Awaitable[Response]]
+
+
+class _Route(Route):
+    """A route that can be told from its request, as those of FastAPI can."""
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Say whether this is its request."""
+        match, found = super().matches(scope)
+        if match is not Match.NONE:
+            found["route"] = self
+        return match, found
+
+
 class Reads:
     """The handlers; each gives what is true now, in one look at the mapper."""
 
@@ -50,13 +66,17 @@ class Reads:
 
     def add_to(self, app: FastAPI) -> None:
         """Serve them, and describe them."""
-        for path, handler, model, answer in (
-            (DEVICES, self.devices, ListQuery, schemas.DEVICES),
-            (DEVICE, self.device, ReadQuery, schemas.DEVICE),
-            (PROPERTIES, self.properties, ReadQuery, schemas.PROPERTIES),
+        routes: tuple[tuple[str, Handler, type[BaseModel], schemas.Responses], ...] = (
             (PROPERTY, self.property, LiveQuery, schemas.PROPERTY),
-        ):
-            app.router.routes.append(Route(path, handler, methods=["GET"]))
+            (PROPERTIES, self.properties, ReadQuery, schemas.PROPERTIES),
+            (DEVICE, self.device, ReadQuery, schemas.DEVICE),
+            (DEVICES, self.devices, ListQuery, schemas.DEVICES),
+        )
+        # They are looked through in this order: what is asked most comes first.
+        app.router.routes[:0] = [
+            _Route(path, handler, methods=["GET"]) for path, handler, *_ in routes
+        ]
+        for path, handler, model, answer in routes:
             app.add_api_route(
                 path,
                 handler,

@@ -51,3 +51,15 @@ async def api(plant, make):
     async with serving_plant(plant) as client:
         await plant.put(model, device)
         yield client
+
+
+@pytest.fixture
+def until():
+    """Wait until something is so: `await until(lambda: …)`."""
+
+    async def wait(condition, patience=5.0):
+        async with asyncio.timeout(patience):
+            while not condition():  # noqa: ASYNC110 - nothing rings when it becomes so
+                await asyncio.sleep(0)
+
+    return wait

@@ -112,16 +112,14 @@ async def test_a_write_against_a_newer_reading_is_refused(api, plant):
     assert len(plant.station().writes) == 2
 
 
-async def test_what_is_read_while_the_write_waits_counts_too(api, plant):
+async def test_what_is_read_while_the_write_waits_counts_too(api, plant, until):
     tag = (await api.get(T)).headers["etag"]
     station = plant.station()
     station.memory[1] = 111
     station.hold = asyncio.Event()
     await plant.clock.advance(1)
     write = asyncio.create_task(api.put(T, json={"value": 25}, headers={"if-match": tag}))
-    async with asyncio.timeout(5):
-        while not plant.session()._connection._requests:
-            await asyncio.sleep(0)
+    await until(lambda: plant.session()._connection._requests)
     station.hold.set()
     assert (await write).json()["reason"] == "precondition"
     assert station.writes == []
@@ -175,15 +173,13 @@ async def test_a_key_has_a_form(api, key):
     assert (answer.status_code, answer.json()["reason"]) == (422, "config")
 
 
-async def test_a_repetition_waits_for_the_first(api, plant):
+async def test_a_repetition_waits_for_the_first(api, plant, until):
     station = plant.station()
     station.hold = asyncio.Event()
     await plant.clock.advance(1)
     headers = {"idempotency-key": "k1"}
     first = asyncio.create_task(api.put(T, json={"value": 25}, headers=headers))
-    async with asyncio.timeout(5):
-        while not plant.session()._connection._requests:
-            await asyncio.sleep(0)
+    await until(lambda: plant.session()._connection._requests)
     second = asyncio.create_task(api.put(T, json={"value": 25}, headers=headers))
     # It is answered later than this read, which was asked for after it.
     assert (await api.get(T)).status_code == 200
@@ -246,28 +242,28 @@ async def test_apps_post_derived_readings(api, plant):
     assert plant.reasons("sum")[-1] == "no_input"
 
 
-@pytest.mark.parametrize(
-    ("body", "status", "reason"),
-    [
-        ({"value": "much"}, 422, "conversion"),
-        ({"value": 101}, 422, "out_of_range"),
-        ([{"value": 1}, {"value": 101}], 422, "out_of_range"),
-        ({"value": 1, "time": "yesterday"}, 422, "config"),
-        ({"value": 1, "time": 1e15}, 422, "conversion"),
-        ({"value": 1, "time": True}, 422, "config"),
-        ({"value": 1, "quality": "fine"}, 422, "config"),
-        ({"value": 1, "quality": "bad"}, 422, "conversion"),
-        ({"value": 1, "reason": 5}, 422, "config"),
-        ({"value": 1, "worth": 5}, 422, "config"),
-        ({}, 422, "config"),
-        ([], 422, "config"),
-        ([[1]], 422, "config"),
-        (5, 422, "config"),
-    ],
-)
-async def test_a_wrong_reading_is_a_problem_and_none_is_published(api, plant, body, status, reason):
-    answer = await api.post(f"{ALL}/sum/readings", json=body)
-    assert (answer.status_code, answer.json()["reason"]) == (status, reason)
+WRONG_READINGS = [
+    ({"value": "much"}, 422, "conversion"),
+    ({"value": 101}, 422, "out_of_range"),
+    ([{"value": 1}, {"value": 101}], 422, "out_of_range"),
+    ({"value": 1, "time": "yesterday"}, 422, "config"),
+    ({"value": 1, "time": 1e15}, 422, "conversion"),
+    ({"value": 1, "time": True}, 422, "config"),
+    ({"value": 1, "quality": "fine"}, 422, "config"),
+    ({"value": 1, "quality": "bad"}, 422, "conversion"),
+    ({"value": 1, "reason": 5}, 422, "config"),
+    ({"value": 1, "worth": 5}, 422, "config"),
+    ({}, 422, "config"),
+    ([], 422, "config"),
+    ([[1]], 422, "config"),
+    (5, 422, "config"),
+]
+
+
+async def test_a_wrong_reading_is_a_problem_and_none_is_published(api, plant):
+    for body, status, reason in WRONG_READINGS:
+        answer = await api.post(f"{ALL}/sum/readings", json=body)
+        assert (answer.status_code, answer.json()["reason"]) == (status, reason), body
     assert plant.values("sum") == []
 
 
