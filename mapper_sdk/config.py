@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pydantic.alias_generators import to_camel
 
 from dmi.logs import LogFormat, LogLevel
 from dmi.settings import load_settings, settings_parser
 from dmi.unix_socket import EDGECORE_SOCKET, MANAGER_SOCKET
+from mapper_sdk.delivery.config import DeliveryConfig
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
@@ -104,6 +106,35 @@ class MapperConfig(BaseModel):
     grace: float = Field(
         default=5.0, ge=0, description="Seconds to deliver what is left when told to stop."
     )
+
+    delivery: DeliveryConfig | None = Field(
+        default=None,
+        title="JSON",
+        description="Sinks, and what Devices may push to: a block of the YAML file; as a flag or "
+        "in the environment, JSON.",
+    )
+    history: Path | None = Field(
+        default=None,
+        description="SQLite file that keeps the past of all readings, for REST; none by default.",
+    )
+    history_days: float = Field(
+        default=30.0, gt=0, description="How many days of the past are kept."
+    )
+    history_size: int = Field(
+        default=1024,
+        ge=1,
+        description="How many MiB the file of the past may have; then the oldest goes.",
+    )
+
+    @field_validator("delivery", mode="before")
+    @classmethod
+    def _is_block(cls, value: object) -> object:
+        if isinstance(value, str):
+            try:
+                return orjson.loads(value)
+            except orjson.JSONDecodeError as error:
+                raise ValueError(f"must be JSON here: {error}") from error
+        return value
 
     @field_validator("rest")
     @classmethod

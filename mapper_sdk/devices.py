@@ -98,6 +98,7 @@ class Plan:
         bus_key: Name of the bus it shares; None for a bus of its own.
         points: All its properties, those with a problem included.
         problems: Property name to why it alone cannot be served.
+        revision: Grows whenever the plan is changed in place.
     """
 
     device: Device
@@ -108,6 +109,7 @@ class Plan:
     state_report: StateReport
     problems: dict[str, str] = field(default_factory=dict)
     labels: dict[str, Any] = field(default_factory=dict)
+    revision: int = 0
 
     @property
     def key(self) -> Key:

@@ -152,6 +152,16 @@ class Mapper:
         moment = self.clock.time() if time is None else time
         return self.session(key).derive(property_, [Derived(value, moment, quality, reason)])
 
+    def plan_of(self, key: Key) -> Plan | None:
+        """Give the plan by which a device is served now; None when it is not served."""
+        session = self._sessions.get(key)
+        return session.plan if session is not None else None
+
+    def deliver_by(self, delivery: Delivery) -> None:
+        """Give readings to sinks too; whoever runs the mapper runs the delivery."""
+        self.delivery = delivery
+        self.hub.add("delivery", delivery.offer)
+
     def add_listener(self, listen: Listener) -> None:
         """Give readings, states and outcomes to one consumer more; it returns at once."""
         self.hub.add(f"listener {len(self._listeners)}", listen)
@@ -170,8 +180,11 @@ class Mapper:
             self.drop(key)
         for session in list(self._leaving.values()):
             await session.closed.wait()
-        if self.link.connected:
-            await self.link.drain()
+        async with asyncio.TaskGroup() as group:
+            if self.link.connected:
+                group.create_task(self.link.drain(), name="drain link")
+            if self.delivery is not None:
+                group.create_task(self.delivery.drain(), name="drain delivery")
 
     # -------------------------------------------------------------- Fleet ----
 

@@ -251,3 +251,4 @@ def adopt(old: Plan, new: Plan, change: PlanChange) -> None:
     old.device, old.link, old.bus_key = new.device, new.link, new.bus_key
     old.methods, old.labels, old.state_report = new.methods, new.labels, new.state_report
     old.problems = new.problems
+    old.revision += 1

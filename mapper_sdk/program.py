@@ -13,6 +13,8 @@ from dmi.errors import ConfigError
 from dmi.lifecycle import Job, collect_garbage_rarely, run_until, stopped_by_signals
 from dmi.logs import set_up_logging
 from mapper_sdk.config import MapperConfig, load_config, parse_options
+from mapper_sdk.delivery.config import DeliveryConfig
+from mapper_sdk.delivery.service import Delivery, history_sink
 from mapper_sdk.link.connect import make_link
 from mapper_sdk.mapper import Mapper
 from mapper_sdk.planning import AnyDriver
@@ -54,7 +56,9 @@ async def _serve(driver_class: type[AnyDriver], config: MapperConfig, *, say_rea
         protocol=config.protocol,
         clock=clock,
     )
-    jobs: dict[str, Job] = {"mapper": mapper.run}
+    delivery = make_delivery(config, mapper)
+    mapper.deliver_by(delivery)
+    jobs: dict[str, Job] = {"mapper": mapper.run, "delivery": delivery.run}
     ready = {"name": config.name or f"{driver_class.protocol_name}-mapper", "pid": str(os.getpid())}
     if config.rest != "off":
         # Without REST a mapper does not pay for the web framework, some 15 MiB.
@@ -76,6 +80,19 @@ async def _serve(driver_class: type[AnyDriver], config: MapperConfig, *, say_rea
                 raise
             raise ConfigError("; ".join(_texts(wrong))) from wrong
     log.info("stopped")
+
+
+def make_delivery(config: MapperConfig, mapper: Mapper) -> Delivery:
+    """Give what brings the mapper's readings to sinks, as settings say; nothing is reached yet.
+
+    Raises:
+        ConfigError: The settings are wrong.
+    """
+    history = None
+    if config.history is not None:
+        history = history_sink(config.history, config.history_days, config.history_size)
+    settings = config.delivery or DeliveryConfig()
+    return Delivery(settings, mapper.plan_of, mapper.poller, mapper.clock, history=history)
 
 
 def _texts(group: BaseExceptionGroup[ConfigError]) -> list[str]:

@@ -39,6 +39,7 @@ class Manner:
         timeout: How long one call of the sink may take, in seconds.
         drain: How many stored readings may follow in a second.
         always: Every reading goes to disk first.
+        spools: Readings may go to disk at all; else only the ledger does.
     """
 
     size: int
@@ -47,6 +48,7 @@ class Manner:
     timeout: float = 30.0
     drain: float = 50_000.0
     always: bool = False
+    spools: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +74,7 @@ class Worker:
         kind: Kind of the sink.
         address: Whom it reaches, without secrets.
         ledger: What the target never got.
-        backlog: What waits for it on disk; None without a folder.
+        backlog: What waits for it on disk, and the ledger there; None without a folder.
         courier: Calls the sink.
         delivered: Readings that it has taken.
         retried: Readings that were sent again.
@@ -107,7 +109,8 @@ class Worker:
         self._wake_at = 1
         self._ripe_at = 0.0
         self._busy = self._away = self._stopping = self._spilling = False
-        self._diverted = manner.always and backlog is not None
+        self._spools = manner.spools and backlog is not None
+        self._diverted = manner.always and self._spools
         self._rest_until = self._next_drain = 0.0
         self._trouble: DmiError | None = None
         self._condition, self._since = Condition.IDLE, tools.clock.time()
@@ -186,7 +189,7 @@ class Worker:
         self._inbox.put_back(self._sending)
         self._sending = []
         chunks = self._inbox.take_chunks(self._inbox.count)
-        if self.backlog is None or not self.backlog.stow(chunks):
+        if self.backlog is None or not self._spools or not self.backlog.stow(chunks):
             for chunk in chunks:
                 self._unnoted.add_items(zip(*chunk, strict=True), "stopped")
             if chunks:
@@ -238,9 +241,9 @@ class Worker:
         count = self._inbox.count
         if not count:
             return False
-        if self._away or self._manner.always:
+        if self._away or self._diverted:
             # Else the readings are on their way to disk, and the head of that is tried.
-            return self.backlog is None or self.backlog.full is not None
+            return self.backlog is None or not self._spools or self.backlog.full is not None
         return count >= self._manner.size or now >= self._ripe_at or self._stopping
 
     def _wait_for_more(self, now: float) -> float:
@@ -333,7 +336,7 @@ class Worker:
     def _overflow(self) -> None:
         """There are too many readings in memory."""
         full = self.backlog.full if self.backlog is not None else None
-        if self.backlog is not None and full is None and not self._spilling:
+        if self._spools and full is None and not self._spilling:
             self._spilling = True
             self._divert()
         surplus = self._inbox.count - self._manner.queue
@@ -345,7 +348,7 @@ class Worker:
 
     def _divert(self) -> None:
         """Decide whether readings go to disk, and see to it."""
-        if self.backlog is None:
+        if not self._spools:
             return
         self._diverted = self._away or self._spilling or self._manner.always
         if self._diverted and self._inbox.count:

@@ -20,7 +20,7 @@ __all__ = ["Backlog"]
 
 log = logging.getLogger(__name__)
 
-_SAMPLES: Final = 30
+_SAMPLES: Final = 300
 _STOW_LIMIT: Final = 10.0
 
 
@@ -66,7 +66,7 @@ class Backlog:
         future = self._keeper.submit(self.spool.put, chunks, self._clock.time())
         self._storing = (future, chunks)
         try:
-            await asyncio.wrap_future(future)
+            await asyncio.shield(asyncio.wrap_future(future))
         except UnavailableError as error:
             self._storing = None
             self._note_full(error)

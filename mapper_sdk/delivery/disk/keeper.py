@@ -34,7 +34,8 @@ class Keeper:
             UnavailableError: The disk does not let us. A damaged file does not end here: it
                 is put aside, and the method is run on a new one.
         """
-        return await asyncio.wrap_future(self.submit(method, *arguments))
+        # Shielded: what has begun with the file is finished, whoever does not wait for it.
+        return await asyncio.shield(asyncio.wrap_future(self.submit(method, *arguments)))
 
     def submit(
         self, method: Callable[[*Arguments], Result], *arguments: *Arguments

@@ -52,7 +52,8 @@ class Spool:
 
     Attributes:
         path: The file; made by the first thing that is put.
-        meta: Words about the target, kept in the file for when it is configured no longer.
+        meta: Words about the target, kept in the file for when it is configured no longer; then
+            given empty, and read from there: `name`, `kind`, `address`, `size` and `age`.
         limits: How much it may hold.
         readings: How many it holds.
         size: Their bytes.
@@ -89,6 +90,7 @@ class Spool:
             with self._transaction() as db:
                 for word in self.meta.items():
                     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", word)
+                self._read_meta(dict(db.execute("SELECT name, value FROM meta")))
                 db.execute("DELETE FROM gaps WHERE noted < ?", (now - _GAP_AGE,))
                 kept = db.execute("SELECT * FROM gaps ORDER BY id").fetchall()
                 sums = "SELECT count(*), sum(readings), sum(size), min(stored) FROM batches"
@@ -102,6 +104,15 @@ class Spool:
         self._unsaved = self.ledger.load(gaps)
         if count:
             log.info("%s holds %d readings", self.path, self.readings)
+
+    def _read_meta(self, kept: Mapping[str, str]) -> None:
+        """Take name and limits from the file, where nobody else says them."""
+        if self.meta:
+            return
+        self.meta = kept
+        self.ledger.target = kept.get("name", self.ledger.target)
+        if "size" in kept and "age" in kept:
+            self.limits = Limits(int(kept["size"]), float(kept["age"]))
 
     def close(self) -> None:
         """Let go of the file."""
@@ -199,29 +210,37 @@ class Spool:
                 again, unless the process ends meanwhile.
         """
         self._in_flight = 0
+        with self._reading() as db:
+            sums = "SELECT total(readings), total(size) FROM batches WHERE id > ? AND id <= ?"
+            gone, gone_size = map(int, db.execute(sums, (self._settled, upto)).fetchone())
         if not left:
+            # Whatever the disk says to it: this is not given again.
             self._settled = max(self._settled, upto)
+            self.readings, self.size = self.readings - gone, self.size - gone_size
+            gone = gone_size = 0
         try:
             with self._transaction() as db:
-                sums = "SELECT total(readings), total(size) FROM batches WHERE id <= ?"
-                readings, size = db.execute(sums, (upto,)).fetchone()
                 db.execute("DELETE FROM batches WHERE id <= ?", (upto,))
-                kept, left_size = len(left), 0
-                if left:
-                    numbers = self._routes.numbered(db, [route for route, _ in left])
-                    data = pack([numbers[route] for route, _ in left], [item[1] for item in left])
-                    left_size = len(data)
-                    row = (upto, self.oldest, kept, left_size, data)
-                    db.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", row)
+                left_size = self._put_back(db, upto, left)
                 changed = self._write_gaps(db, losses, now)
                 oldest = self._oldest(db)
         except UnavailableError:
             self._unsaved.update(self.ledger.note(losses, now))
             raise
-        after = (self.readings + kept - int(readings), self.size + left_size - int(size), oldest)
-        self._committed(after, losses, changed)
+        kept = (self.readings + len(left) - gone, self.size + left_size - gone_size, oldest)
+        self._committed(kept, losses, changed)
         if not self.readings:
             self._tidy()
+
+    def _put_back(self, db: sqlite3.Connection, upto: int, left: Sequence[Item[Any]]) -> int:
+        """Keep what is left of a batch in its place; give its size."""
+        if not left:
+            return 0
+        numbers = self._routes.numbered(db, [route for route, _ in left])
+        data = pack([numbers[route] for route, _ in left], [reading for _, reading in left])
+        row = (upto, self.oldest, len(left), len(data), data)
+        db.execute("INSERT INTO batches VALUES (?, ?, ?, ?, ?)", row)
+        return len(data)
 
     def expire(self, now: float) -> None:
         """Give up what is too old.
@@ -298,7 +317,8 @@ class Spool:
             self._count(db, data, (stored, count, reason), lost)
             upto, readings, size = number, readings - count, size - row_size
         rows.close()
-        db.execute("DELETE FROM batches WHERE id > ? AND id <= ?", (first, upto))
+        delete = "DELETE FROM batches WHERE id <= ? OR (id > ? AND id <= ?)"
+        db.execute(delete, (self._settled, first, upto))
         found = lost.take()
         changed = self._write_gaps(db, found, now)
         return (readings, size, self._oldest(db)), found, changed
