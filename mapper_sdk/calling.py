@@ -100,9 +100,10 @@ async def _write_all(
     device = str(session.plan.key)
     if not arguments:
         raise ConversionError(f"method {method.name!r} needs an argument", device=device)
-    # All are checked before the first one is written.
+    # All are checked before the first one is written, in the order that the Device gives them.
     given = checked_arguments(method, arguments)
-    values = {name: checked_value(session.point(name), value) for name, value in given.items()}
+    names = [name for name in method.arguments if name in given]
+    values = {name: checked_value(session.point(name), given[name]) for name in names}
     return {name: await session.write(name, value, begin) for name, value in values.items()}
 
 

@@ -2,14 +2,13 @@
 
 import contextlib
 import json
-from pathlib import Path
 
 import httpx
 import pytest
 import yaml
 
-from tests.e2e.node import model, tank
-from tests.e2e.programs import until
+from tests.e2e.node import BOILER_MODEL, boiler, model, tank
+from tests.e2e.programs import ROOT, until
 
 pytestmark = [pytest.mark.process, pytest.mark.timeout(90)]
 
@@ -172,9 +171,9 @@ async def test_commands_wait_for_a_mapper_until_their_deadline(plant):
 
 async def test_methods_of_an_opcua_server(stage):
     simulator = await stage.simulator(kind="opcua")
-    text = (Path(__file__).parents[2] / "examples/plant_opcua/pump.yaml").read_text()
-    models = (Path(__file__).parents[2] / "examples/plant_opcua/models.yaml").read_text()
-    pump = yaml.safe_load(text)
+    plant = ROOT / "examples" / "plant_opcua"
+    models = (plant / "models.yaml").read_text()
+    pump = yaml.safe_load((plant / "pump.yaml").read_text())
     pump["spec"]["protocol"]["configData"]["url"] = simulator.ready["url"]
     stage.write("plant.yaml", models, pump)
     _, rest = await stage.manager()
@@ -189,3 +188,28 @@ async def test_methods_of_an_opcua_server(stage):
     code, _, err = await stage.dmi("call", name, "Run", "speed=9000", "seconds=1.5")
     assert code == 1
     assert "OutOfRange" in err
+
+
+async def test_declared_methods_of_modbus_and_ble_devices(stage):
+    """Where the protocol itself has no methods, a declared one writes properties."""
+    modbus = await stage.simulator(kind="modbus")
+    kettle = boiler(modbus.ready["port"])
+    kettle["spec"]["methods"] = [{"name": "tune", "propertyNames": ["setpoint", "burner"]}]
+    stage.write("modbus.yaml", BOILER_MODEL, kettle)
+    ble = await stage.simulator("--interval", "0.2", kind="ble")
+    plant = ROOT / "examples" / "plant_ble"
+    text = (plant / "heater.yaml").read_text().replace(":9545", f":{ble.ready['port']}")
+    heater = yaml.safe_load(text)
+    heater["spec"]["methods"] = [{"name": "warm", "propertyNames": ["setpoint"]}]
+    stage.write("ble.yaml", (plant / "models.yaml").read_text(), heater)
+    _, rest = await stage.manager()
+    await stage.mapper(driver="modbus", name="modbus")
+    await stage.mapper(driver="ble", name="ble")
+    await rest.until_state("boiler", "online", seconds=20)
+    await rest.until_state("heater", "online", seconds=20)
+    code, out, err = await stage.dmi("call", "boiler", "tune", "setpoint=70.5", "burner=true")
+    assert (code, out.split()) == (0, ["burner:", "true", "setpoint:", "70.5"]), err
+    code, out, err = await stage.dmi("call", "heater", "warm", "setpoint=23.5", "--wait", "20")
+    assert (code, out.split()) == (0, ["setpoint:", "23.5"]), err
+    code, _, err = await stage.dmi("call", "boiler", "tune", "setpoint=400")
+    assert (code, "above the maximum 95" in err) == (1, True)

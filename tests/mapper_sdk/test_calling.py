@@ -66,7 +66,7 @@ class Begin:
 
 async def test_a_declared_method_writes_properties_and_begins_once(plant):
     begin = Begin()
-    results = await plant.mapper.call(DEV, "set", {"t": 7, "u": 8.0}, begin)
+    results = await plant.mapper.call(DEV, "set", {"u": 8.0, "t": 7}, begin)
     assert results == {"t": 7, "u": 8}
     assert plant.station().writes == [(1, 7), (2, 8)]
     assert begin.times == 1
