@@ -99,6 +99,10 @@ class MapperConfig(BaseModel):
         description="Requests a second that one REST client may make, 0 for any number; by "
         "default 2000, and any number where only this machine can ask.",
     )
+    kubeedge_writes: bool = Field(
+        default=False,
+        description="Let clients of KubeEdge's mapper-framework write as they are used to: by GET.",
+    )
     log_level: LogLevel = Field(default="info", description="Least severe lines that are logged.")
     log_format: LogFormat = Field(
         default="text", description="Form of log lines, on standard error: text or json."

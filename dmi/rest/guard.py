@@ -52,7 +52,8 @@ _KINDS: Final = tuple(
 )
 """What stands before a namespace."""
 _LISTS: Final = frozenset(
-    f"/api/v1/{kind}" for kind in ("devices", "models", "twins", "changes", "commands", "gaps")
+    f"/api/v1/{kind}"
+    for kind in ("devices", "models", "twins", "changes", "commands", "gaps", "audit")
 )
 """What `?namespace=` narrows."""
 _MOST_HOSTS: Final = 256

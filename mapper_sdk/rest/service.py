@@ -8,6 +8,7 @@ from dmi.rest.door import Door, DoorSettings
 from dmi.rest.guard import Demand, Guard, namespace_of
 from dmi.rest.identity import Scope
 from dmi.rest.serving import HttpServer
+from mapper_sdk.audit import Audit
 from mapper_sdk.config import MapperConfig
 from mapper_sdk.mapper import Mapper
 from mapper_sdk.rest.app import Change, make_app
@@ -17,7 +18,7 @@ __all__ = ["RestService"]
 
 log = logging.getLogger(__name__)
 
-_FEED_SIZE: Final = 1024
+_FEED_SIZE: Final = 4096
 _CONNECTIONS: Final = 256
 
 
@@ -49,7 +50,12 @@ class RestService:
         )
         feed: Feed[Change] = Feed(_FEED_SIZE)
         guard = Guard(
-            make_app(mapper, feed),
+            make_app(
+                mapper,
+                feed,
+                audit=Audit(config.delivery.folder if config.delivery is not None else None),
+                kubeedge_writes=config.kubeedge_writes,
+            ),
             door.keys,
             judge=_judge,
             limits=door.limits,
