@@ -42,6 +42,8 @@ _Name = Annotated[str, Field(min_length=1), AfterValidator(checked_template)]
 
 _ROUNDS: Final = 16
 _SHOWN: Final = 300
+_REQUEST: Final = 1000  # lines, at most
+_SLICE: Final = 250  # readings that are written while the loop stands still
 
 
 class QualityAs(StrEnum):
@@ -50,6 +52,10 @@ class QualityAs(StrEnum):
     FIELD = "field"
     TAG = "tag"
     NONE = "none"
+
+
+_FIELD: Final = QualityAs.FIELD
+_NONE: Final = QualityAs.NONE
 
 
 class Influxdb2Target(Settings):
@@ -102,15 +108,16 @@ class Influxdb2Place(Settings):
 class _Series:
     """What is the same in all lines of one route."""
 
-    __slots__ = ("field", "heads", "quality", "reason")
+    __slots__ = ("after", "before", "heads", "quality", "reason")
 
     def __init__(self, route: Route[Influxdb2Place]) -> None:
         source, place = route.source, route.place
         measurement, field = Template(place.measurement), Template(place.field)
         key = field.fill(source, str)
-        self.field = tag_or_key(key)
-        self.quality = tag_or_key(f"{key}_quality") if place.quality is QualityAs.FIELD else ""
-        self.reason = "" if place.quality is QualityAs.NONE else tag_or_key(f"{key}_reason")
+        self.before = f"{tag_or_key(key)}="
+        self.quality = f"{tag_or_key(f'{key}_quality')}=" if place.quality is _FIELD else ""
+        self.after = f",{self.quality}{Quality.GOOD.value}i" if self.quality else ""
+        self.reason = "" if place.quality is _NONE else f"{tag_or_key(f'{key}_reason')}="
         tags = {"namespace": source.device.namespace, "device": source.device.name}
         if "property" not in measurement.fields | field.fields:
             tags["property"] = source.property
@@ -123,11 +130,15 @@ class _Series:
 
     def fields(self, reading: Reading) -> str:
         """What a line says of one reading; empty when it can say nothing."""
-        fields = [] if reading.value is None else [f"{self.field}={field_value(reading.value)}"]
+        if reading.quality is Quality.GOOD and reading.value is not None and not reading.reason:
+            return self.before + field_value(reading.value) + self.after
+        fields = []
+        if reading.value is not None:
+            fields.append(self.before + field_value(reading.value))
         if self.quality:
-            fields.append(f"{self.quality}={reading.quality.value}i")
+            fields.append(f"{self.quality}{reading.quality.value}i")
         if self.reason and reading.reason:
-            fields.append(f"{self.reason}={field_value(reading.reason)}")
+            fields.append(self.reason + field_value(reading.reason))
         return ",".join(fields)
 
 
@@ -138,15 +149,24 @@ def _head(measurement: str, tags: Mapping[str, str]) -> str:
 
 
 class _Lines:
-    """A batch as lines, and which readings are in which line."""
+    """Readings as lines, and which readings are in which line."""
 
-    def __init__(self, items: Sequence[Item[Influxdb2Place]], precision: Precision) -> None:
+    def __init__(self, precision: Precision, refused: dict[int, DmiError]) -> None:
         self.texts: list[str] = []
-        self.owners: list[list[int]] = []
-        self.refused: dict[int, DmiError] = {}
-        self._end: tuple[str, int] | None = None
-        self._fields: list[str] = []
-        for index, (route, reading) in enumerate(items):
+        self.refused = refused
+        self._owners: list[list[int]] = []
+        self._precision = precision
+
+    def add(self, items: Sequence[Item[Influxdb2Place]], first: int) -> None:
+        """Write some more; neighbours with one series and time become one line.
+
+        Args:
+            items: The readings.
+            first: Index of the first of them.
+        """
+        texts, owners, precision = self.texts, self._owners, self._precision
+        head, moment, line, members = "", -1, "", list[int]()
+        for index, (route, reading) in enumerate(items, first):
             try:
                 series = route.cache
                 if not isinstance(series, _Series):
@@ -155,31 +175,26 @@ class _Lines:
             except ConversionError as error:
                 self.refused[index] = error
                 continue
-            if fields:
-                end = (series.heads[reading.quality], stamp(reading.time, precision))
-                self._add(index, end, fields)
-        self._finish()
-
-    def _add(self, index: int, end: tuple[str, int], fields: str) -> None:
-        if end == self._end:
-            self._fields.append(fields)
-            self.owners[-1].append(index)
-            return
-        self._finish()
-        self._end, self._fields = end, [fields]
-        self.owners.append([index])
-
-    def _finish(self) -> None:
-        if self._end is not None:
-            head, moment = self._end
-            self.texts.append(f"{head} {','.join(self._fields)} {moment}")
-            self._end = None
+            if not fields:
+                continue
+            when = stamp(reading.time, precision)
+            if when == moment and series.heads[reading.quality] == head:
+                line = f"{line},{fields}"
+                members.append(index)
+                continue
+            if line:
+                texts.append(f"{line} {moment}")
+            head, moment, members = series.heads[reading.quality], when, [index]
+            line = f"{head} {fields}"
+            owners.append(members)
+        if line:
+            texts.append(f"{line} {moment}")
 
     def refuse(self, bad: Mapping[int, str]) -> None:
         """Take lines out, by their place, and note why for the readings in them."""
         for number in sorted(bad, reverse=True):
             error = RefusedError(bad[number])
-            self.refused.update(dict.fromkeys(self.owners.pop(number), error))
+            self.refused.update(dict.fromkeys(self._owners.pop(number), error))
             del self.texts[number]
 
 
@@ -237,25 +252,47 @@ class Influxdb2Sink(Sink[Influxdb2Target, Influxdb2Place]):
             raise failure(error) from error
 
     async def send(self, items: Sequence[Item[Influxdb2Place]]) -> Mapping[int, DmiError]:
-        """See `Sink.send`. Lines that the server names as wrong are left out and told."""
-        lines = _Lines(items, self.target.precision)
+        """See `Sink.send`. While the server reads some lines, the next ones are written."""
+        refused: dict[int, DmiError] = {}
+        problem: DmiError | None = None
+        under_way: asyncio.Task[DmiError | None] | None = None
+        async with asyncio.TaskGroup() as group:
+            for start in range(0, len(items), _REQUEST):
+                lines = _Lines(self.target.precision, refused)
+                for first in range(start, min(start + _REQUEST, len(items)), _SLICE):
+                    lines.add(items[first : min(first + _SLICE, start + _REQUEST)], first)
+                    await asyncio.sleep(0)  # the loop has others to serve, and the last request
+                if under_way is not None and (problem := await under_way) is not None:
+                    break
+                under_way = group.create_task(self._deliver(lines))
+        if under_way is not None and (problem := problem or under_way.result()) is not None:
+            raise problem
+        return refused
+
+    async def _deliver(self, lines: _Lines) -> DmiError | None:
+        """Write lines; those that the server names as wrong are left out and noted.
+
+        Returns:
+            What is wrong with all of them, if anything is.
+        """
         for _ in range(_ROUNDS):
             if not lines.texts:
-                break
+                return None
             try:
                 await self._write(lines.texts)
-                break
             except ApiException as error:
                 bad = _bad_lines(error, lines.texts)
                 if not bad:
-                    raise _refusal(error) from error
+                    return _refusal(error)
                 # What else the server did with this request differs between its versions.
                 lines.refuse(bad)
+            except UnavailableError as error:
+                return error
             except (aiohttp.ClientError, OSError) as error:
-                raise failure(error) from error
-        else:
-            raise RefusedError("InfluxDB refuses line after line")
-        return lines.refused
+                return failure(error)
+            else:
+                return None
+        return RefusedError("InfluxDB refuses line after line")
 
     async def _write(self, lines: Sequence[str]) -> None:
         if self._client is None:

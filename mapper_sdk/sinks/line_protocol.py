@@ -7,7 +7,6 @@ Source:
 """
 
 import base64
-import math
 import re
 from enum import StrEnum
 from typing import Final
@@ -60,14 +59,14 @@ def field_value(value: Value) -> str:
     Raises:
         ConversionError: NaN and the infinities do not exist in this protocol.
     """
+    if isinstance(value, float) and value - value == 0:  # neither NaN nor infinite
+        return repr(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return f"{value}i"
     if isinstance(value, float):
-        if not math.isfinite(value):
-            raise ConversionError(f"{value}: InfluxDB holds no such number")
-        return repr(value)
+        raise ConversionError(f"{value}: InfluxDB holds no such number")
     if isinstance(value, bytes):
         value = base64.b64encode(value).decode("ascii")
     # A line break is allowed as it is inside the quotes.
