@@ -13,11 +13,13 @@ from device_manager.api.answers import Json
 from device_manager.api.context import Api, Continue, Limit, TheApi, page
 from device_manager.commands.records import CommandRecord, command_view
 from device_manager.views import Json as View
-from dmi.errors import ConfigError, MalformedError
+from dmi.errors import ConfigError, MalformedError, NotFoundError
 from dmi.feed import Reader
 from dmi.methods import Method
 from dmi.reports import Phase
 from dmi.resources import Device
+from dmi.rest.guard import IDENTITY
+from dmi.rest.identity import LOCAL, Identity
 from dmi.rest_body import read_body
 
 __all__ = ["LARGEST_CALL", "router"]
@@ -121,20 +123,39 @@ async def list_commands(
 
 
 @router.get("/commands/{id}", responses=schemas.COMMAND)
-async def get_command(api: TheApi, id: str) -> Response:
+async def get_command(api: TheApi, request: Request, id: str) -> Response:
     """Get a command and what became of it."""
-    return Json(command_view(api.node.commands.find(id)))
+    return Json(command_view(_find(api, request, id)))
 
 
 @router.delete("/commands/{id}", responses={**schemas.COMMAND, 202: schemas.COMMAND[200]})
-async def cancel_command(api: TheApi, id: str, wait: Wait = _USUAL_WAIT) -> Response:
+async def cancel_command(
+    api: TheApi, request: Request, id: str, wait: Wait = _USUAL_WAIT
+) -> Response:
     """Take a command back that has not begun: 200 once it is, 202 while its mapper is asked."""
     with api.node.feed.reader() as reader:
-        record = api.node.commands.cancel(id)
+        record = api.node.commands.cancel(_find(api, request, id).id)
         record = await _ended(api, reader, record, wait)
     await api.node.commands.flush()
     status = HTTPStatus.OK if record.phase.is_final else HTTPStatus.ACCEPTED
     return Json(command_view(record), status)
+
+
+def _find(api: Api, request: Request, command_id: str) -> CommandRecord:
+    """A command that this client may know of.
+
+    Raises:
+        NotFoundError: There is none, or it is of a namespace that is not the client's.
+    """
+    record = api.node.commands.find(command_id)
+    if not _identity(request).may_in(record.device.namespace):
+        raise NotFoundError(f"there is no command {command_id!r}")
+    return record
+
+
+def _identity(request: Request) -> Identity:
+    identity: Identity = request.scope.get(IDENTITY, LOCAL)
+    return identity
 
 
 def _has_no_own(api: Api, device: Device) -> bool:
@@ -161,8 +182,10 @@ async def _arguments(request: Request) -> View:
 
 
 def _caller(request: Request) -> str:
-    """Address and program of whoever asks, as far as they can be known."""
-    where = request.client.host if request.client else "local"
+    """Name, address and program of whoever asks, as far as they can be known."""
+    where, identity = request.client.host if request.client else "local", _identity(request)
+    if identity is not LOCAL:
+        where = f"{identity.name}@{where}"
     agent = request.headers.get("user-agent", "").split(" ")[0]
     text = f"{where} {agent}".strip()[:_LONGEST_CALLER]
     return text if text.isprintable() else where

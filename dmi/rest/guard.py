@@ -56,6 +56,8 @@ _LISTS: Final = frozenset(
     for kind in ("devices", "models", "twins", "changes", "commands", "gaps", "audit")
 )
 """What `?namespace=` narrows."""
+_BY_ID: Final = "/api/v1/commands/"
+"""What stands before an id that says nothing of a namespace; the route asks `may_in` itself."""
 _MOST_HOSTS: Final = 256
 _UNAUTHORIZED: Final = 401
 _TOO_SLOW: Final = 408
@@ -87,7 +89,7 @@ def namespace_of(path: str, query: bytes) -> str | None:
     Returns:
         None when the request concerns all of them, empty when none.
     """
-    if path in _NOWHERE:
+    if path in _NOWHERE or path.startswith(_BY_ID):
         return ""
     for kind in _KINDS:
         if path.startswith(kind):

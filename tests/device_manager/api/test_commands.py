@@ -3,11 +3,17 @@ from types import SimpleNamespace
 
 import pytest
 
+from device_manager.api.app import create_app
 from device_manager.commands import book as books
 from device_manager.records import MapperRecord
 from dmi.methods import Method
 from dmi.reports import CommandProgress, Phase
 from dmi.resources import Device
+from dmi.rest.door import Door
+from dmi.rest.guard import Keys
+from dmi.rest.limits import Limits
+from dmi.rest.tokens import Clients, add_token
+from tests.device_manager.api.conftest import client_of
 from tests.device_manager.dmi_service.v1_mapper import until
 from tests.device_manager.plants import PUMP, device, model
 
@@ -199,3 +205,26 @@ async def test_a_command_is_taken_back(plant):
     assert (got.status_code, got.json()["reason"]) == (409, "conflict")
     assert (await plant.http.delete("/api/v1/commands/none")).status_code == 404
     assert (await plant.http.get("/api/v1/commands/none")).status_code == 404
+
+
+async def test_clients_of_other_namespaces_know_nothing_of_a_command(plant, tmp_path):
+    file = tmp_path / "clients.yaml"
+    tokens = {
+        where: add_token(file, {"name": where, "scopes": ["write"], "namespaces": [where]})
+        for where in ("other", "default")
+    }
+    door = Door(Keys(clients=Clients(file)), None, Limits())
+    async with client_of(create_app(plant.node, plant.dmi, door=door)) as http:
+        http.headers["authorization"] = f"Bearer {tokens['default']}"
+        body = {"arguments": {"seconds": 1}}
+        made = (await http.post(f"{METHODS}/run?wait=0", json=body)).json()
+        assert made["caller"].startswith("default@127.0.0.1 python-httpx/")
+        path = f"/api/v1/commands/{made['id']}"
+        assert (await http.get(path)).status_code == 200
+        http.headers["authorization"] = f"Bearer {tokens['other']}"
+        assert (await http.get(path)).status_code == 404
+        assert (await http.delete(path)).status_code == 404
+        assert (await http.get("/api/v1/commands?namespace=default")).status_code == 403
+        assert (await http.get("/api/v1/commands?namespace=other")).json()["items"] == []
+        http.headers["authorization"] = f"Bearer {tokens['default']}"
+        assert (await http.delete(path)).json()["phase"] == "cancelled"

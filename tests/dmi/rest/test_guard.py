@@ -214,6 +214,8 @@ async def test_lifespan_is_nobodys_business(clients):
         ("/metrics", b"namespace=a", None),
         ("/api/v1/targets", b"namespace=a", None),
         ("/api/v1/version", b"", ""),
+        ("/api/v1/commands", b"", None),
+        ("/api/v1/commands/0660", b"", ""),
     ],
 )
 def test_where_a_request_goes(path, query, namespace):
