@@ -19,23 +19,29 @@ __all__ = ["SqlServer", "checked_place", "context_of", "deadline", "password_of"
 class SqlServer(Settings):
     """The settings that every SQL server has."""
 
+    address: str
+    database: str = Field(min_length=1, description="Name of the database; it must exist.")
     username: str = Field(default="", description="Whom to log in as.")
     password: SecretRef | None = Field(
         default=None, description="Where the password is: `env:NAME` or `file:/path`."
     )
     tls: Tls | None = Field(
-        default=None, description="Encrypt, and check who the server is; `{}` is enough for both."
+        default=None,
+        description="TLS, see [TLS](#tls): encrypt, and check who the server is. `{}` is enough"
+        " where the system trusts the server's authority.",
     )
     timeout: float = Field(
         default=10.0,
         gt=0,
         le=300,
-        description="How long to wait for the server, in seconds: to connect, or to take a batch.",
+        description="How long to wait for the server: to connect, or to take a batch.",
+        json_schema_extra={"unit": "s"},
     )
     keep_days: float | None = Field(
         default=None,
         gt=0,
-        description="Delete readings that are older than this many days. Without it none are.",
+        description="How long readings are kept; without it for ever.",
+        json_schema_extra={"unit": "days"},
     )
 
 

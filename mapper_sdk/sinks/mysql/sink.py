@@ -60,7 +60,6 @@ class MysqlTarget(SqlServer):
         description="`HOST:PORT` of the server, port 3306 without one; or the path of its Unix"
         " socket, such as `/run/mysqld/mysqld.sock`."
     )
-    database: str = Field(min_length=1, description="Name of the database; it must exist.")
     prefix: str = Field(
         default="dmi_",
         pattern=r"^[a-z0-9_]{0,32}$",

@@ -41,7 +41,6 @@ class PostgresqlTarget(SqlServer):
         description="`HOST:PORT` of the server, port 5432 without one; or the folder of its Unix"
         " socket, such as `/var/run/postgresql`."
     )
-    database: str = Field(min_length=1, description="Name of the database; it must exist.")
     db_schema: str = Field(
         default="dmi",
         alias="schema",

@@ -21,6 +21,7 @@ from mapper_sdk.delivery.sink import Route, Source
 from mapper_sdk.sinks.mysql import MysqlSink, MysqlTarget
 from mapper_sdk.sinks.mysql.schema import Schema, divided
 from mapper_sdk.sinks.tables import SqlPlace
+from tests.mapper_sdk.sinks.flow import survive_kills
 from tests.servers.mariadb import PASSWORD, USER, MariaDB
 
 pytestmark = pytest.mark.process
@@ -386,6 +387,13 @@ async def test_what_a_human_must_mend_is_said(target, monkeypatch, options, word
         await sink.open()
     assert PASSWORD not in str(caught.value)
     await sink.close()
+
+
+async def test_a_server_killed_in_mid_flow_has_each_reading_once(server, target, sql):
+    sent = await survive_kills(MysqlSink(target(timeout=5)), server)
+    assert sql(
+        "SELECT count(*), count(DISTINCT value_int), max(value_int) FROM dmi_readings"
+    ).split("\t") == [str(sent), str(sent), str(sent - 1)]
 
 
 async def test_a_frozen_server_is_given_up_in_time(server, target, sql):

@@ -13,6 +13,7 @@ from mapper_sdk.delivery.contract import SinkContract
 from mapper_sdk.delivery.sink import Route, Source
 from mapper_sdk.sinks.postgresql import PostgresqlSink, PostgresqlTarget
 from mapper_sdk.sinks.tables import SqlPlace
+from tests.mapper_sdk.sinks.flow import survive_kills
 from tests.servers.postgresql import PASSWORD, USER, PostgreSQL
 
 pytestmark = pytest.mark.process
@@ -26,17 +27,15 @@ def server():
     with PostgreSQL() as server:
         server.sql(f"CREATE ROLE {USER} LOGIN PASSWORD '{PASSWORD}'")
         server.sql("CREATE ROLE certified LOGIN")
+        server.sql(f"CREATE DATABASE plant OWNER {USER}")
         yield server
-
-
-_numbers = iter(range(1000))
 
 
 @pytest.fixture
 def database(server):
-    name = f"plant{next(_numbers)}"
-    server.sql(f"CREATE DATABASE {name} OWNER {USER}")
-    return name
+    """Without tables of ours, whatever was there before."""
+    server.sql("SET client_min_messages = error; DROP SCHEMA IF EXISTS dmi CASCADE", "plant")
+    return "plant"
 
 
 @pytest.fixture
@@ -285,11 +284,22 @@ GRANT USAGE ON SCHEMA timescaledb_information TO PUBLIC;
 """
 
 
-async def test_timescaledb_gets_a_hypertable_once_and_drops_chunks(target, sql):
+@pytest.fixture
+def timescale(server):
     """TimescaleDB is not to be had here: tables and functions answer in its name."""
+    name = f"timescale{next(_numbers)}"
+    server.sql(f"CREATE DATABASE {name} OWNER {USER}")
+    return name, lambda query: server.sql(query, name)
+
+
+_numbers = iter(range(1000))
+
+
+async def test_timescaledb_gets_a_hypertable_once_and_drops_chunks(target, timescale):
+    database, sql = timescale
     sql(_TIMESCALE)
     for _ in range(2):
-        sink = PostgresqlSink(target(keepDays=1))
+        sink = PostgresqlSink(target(database=database, keepDays=1))
         await sink.open()
         await sink.send([(route(), Reading(1.0, time.time()))])
         await sink.close()
@@ -297,11 +307,14 @@ async def test_timescaledb_gets_a_hypertable_once_and_drops_chunks(target, sql):
     assert calls == ["create dmi.samples time", "drop dmi.samples", "drop dmi.samples"]
 
 
-async def test_tables_that_have_readings_stay_as_they_are(sink, target, sql):
+async def test_tables_that_have_readings_stay_as_they_are(target, timescale):
+    database, sql = timescale
+    sink = PostgresqlSink(target(database=database))
+    await sink.open()
     await sink.send([(route(), Reading(1.0, START))])
     await sink.close()
     sql(_TIMESCALE)
-    late = PostgresqlSink(target(keepDays=36500))
+    late = PostgresqlSink(target(database=database, keepDays=36500))
     await late.open()
     await late.send([(route(), Reading(2.0, START + 1))])
     await late.close()
@@ -383,6 +396,13 @@ async def test_who_may_make_no_schema_is_told(target, server, sql):
     sink = PostgresqlSink(target(database="postgres"))
     with pytest.raises(ConfigError, match="permission denied"):
         await sink.open()
+
+
+async def test_a_server_killed_in_mid_flow_has_each_reading_once(server, target, sql):
+    sent = await survive_kills(PostgresqlSink(target(timeout=5)), server)
+    assert sql(
+        "SELECT count(*), count(DISTINCT value_int), max(value_int) FROM dmi.readings"
+    ).split("|") == [str(sent), str(sent), str(sent - 1)]
 
 
 async def test_a_frozen_server_is_given_up_in_time(server, target, sql):
@@ -482,7 +502,7 @@ async def test_a_client_may_show_a_certificate(target, server, sql):
         "certificate": str(files.client),
         "key": str(files.client_key),
     }
-    sql("GRANT ALL ON DATABASE " + sql("SELECT current_database()") + " TO certified")
+    sql("GRANT ALL ON DATABASE plant TO certified")
     found = await used_tls(target, sql, tls=tls, username="certified", password=None)
     assert found == "t|/CN=client"
 
