@@ -179,7 +179,10 @@ def _as_text(word: str, given: object) -> str:
     wanted = _SHAPES.get(word, object if word in ("string", "") else type(None))
     if not isinstance(given, wanted):
         raise ConversionError(f"{given!r} does not fit type {word}")
-    return orjson.dumps(given).decode()
+    try:
+        return orjson.dumps(given).decode()
+    except TypeError as error:
+        raise ConversionError(f"cannot be written as JSON: {error}") from error
 
 
 def _decoded(word: str, text: str) -> object:

@@ -74,6 +74,12 @@ class Executor:
         elif command.cancel and self.open[command.id].phase is Phase.ACCEPTED:
             self._cancel(command)
 
+    def refuse(self, command_id: str, reason: str, text: str) -> None:
+        """Answer a command that cannot be understood; one that is known is left alone."""
+        if command_id not in self.open and command_id not in self._settled:
+            now = self._clock.time()
+            self._say(CommandProgress(command_id, Phase.UNSUCCESSFUL, now, 0, reason, text))
+
     def _begin(self, command: Command) -> None:
         now = self._clock.time()
         if command.cancel:

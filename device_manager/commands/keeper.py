@@ -6,6 +6,7 @@ from typing import Final
 
 from device_manager.commands.book import CommandBook
 from device_manager.commands.records import CommandRecord
+from device_manager.commands.wishing import PROCESS
 from device_manager.dmi_service.leases import Leases
 from device_manager.node import Node
 from dmi.clock import Clock
@@ -14,7 +15,7 @@ from dmi.reports import Phase
 __all__ = ["PATIENCE", "CommandKeeper"]
 
 PATIENCE: Final = 60.0
-"""Seconds after its deadline that a command waits for the mapper that was given it to come back."""
+"""Seconds after its deadline that a command waits for word of the mapper that was given it."""
 _LONGEST_NAP: Final = 30.0
 _SHORTEST_NAP: Final = 0.01
 
@@ -66,10 +67,12 @@ class CommandKeeper:
                 self._book.end(record, Phase.EXPIRED, "deadline", text)
 
     def _look_at_given(self, record: CommandRecord, now: float) -> None:
-        if record.process in self._book.processes:
+        if record.process == PROCESS or now < record.deadline + self._patience:
             return
-        if now >= record.deadline + self._patience:
+        if record.process not in self._book.processes:
             self._book.lose(record, f"mapper {record.mapper} went away and did not come back")
+        elif record.phase is Phase.ACCEPTED:
+            self._book.lose(record, f"mapper {record.mapper} has never said what became of it")
 
     def _nap(self) -> float:
         now = self._clock.time()
@@ -78,7 +81,9 @@ class CommandKeeper:
     def _moments(self, now: float) -> Iterator[float]:
         """How many seconds from now something ends."""
         for record in self._book.open.values():
+            if record.process == PROCESS:
+                continue  # `Wishing` looks after those
             if not record.process:
                 yield record.deadline - now
-            elif record.process not in self._book.processes:
+            elif record.phase is Phase.ACCEPTED or record.process not in self._book.processes:
                 yield record.deadline + self._patience - now

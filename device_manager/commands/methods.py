@@ -66,7 +66,7 @@ class Methods:
         if any(method.name == name for method in declared):
             return self._check_declared(device, named_method(declared, name), given)
         own = self.own(device)
-        if not complete and not self.knows(device.key):
+        if name and not complete and not self.knows(device.key):
             # Whoever serves the device will judge it.
             free: dict[str, Mapping[str, Any]] = {argument: {} for argument in given}
             return checked_arguments(Method(name, arguments=free), given)

@@ -74,6 +74,8 @@ class Commands:
             self._executor.take(command_from_v1(message))
         except ConfigError as error:
             log.error("the manager sent a command that cannot be understood: %s", error)
+            if message.id:
+                self._executor.refuse(message.id, error.reason, str(error))
         self._executor.news.ring()
 
     async def _tell(self, stream: Orders, told: dict[str, CommandProgress]) -> None:

@@ -1,3 +1,5 @@
+import functools
+
 import pytest
 
 from dmi.errors import ConversionError, NotFoundError, OutOfRangeError
@@ -11,6 +13,7 @@ from dmi.methods import (
 )
 from dmi.resources import DataType
 
+DEEP = functools.reduce(lambda inner, _: [inner], range(500), [])
 BYTES = {"type": "string", "contentEncoding": "base64"}
 
 
@@ -57,6 +60,7 @@ def test_arguments_are_brought_to_their_types(schema, given, value):
         ({"type": "array"}, "[", ConversionError, "no JSON array"),
         ({"type": "object"}, 3, ConversionError, "no JSON object"),
         (BYTES, "%", ConversionError, "base64"),
+        ({}, DEEP, ConversionError, "cannot be written as JSON"),
         ({}, None, ConversionError, "neither"),
         ({}, 2**64, ConversionError, "whole number"),
         ({"type": "integer", "minimum": 1}, 0, OutOfRangeError, "argument 'a': 0 is below"),

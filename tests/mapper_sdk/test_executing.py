@@ -241,6 +241,18 @@ async def test_too_many_commands_are_refused(executor, callee, monkeypatch):
     assert executor.open["2"].reason == "overloaded"
 
 
+async def test_what_is_refused_is_said_once(executor):
+    executor.refuse("1", "config", "nonsense")
+    assert executor.open["1"].phase is Phase.UNSUCCESSFUL
+    said = executor.open["1"]
+    executor.refuse("1", "config", "nonsense")
+    executor.take(Command("1", PUMP, "", settled=True))
+    executor.refuse("1", "config", "nonsense")
+    assert "1" not in executor.open
+    executor.take(order("1"))
+    assert executor.open["1"] is said
+
+
 async def test_a_command_that_was_given_up_early_still_ends(executor, callee):
     callee.hold = asyncio.Event()
     executor.take(order("1"))

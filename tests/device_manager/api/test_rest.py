@@ -146,7 +146,7 @@ async def guarded(node):
         yield http
 
 
-@pytest.mark.parametrize("given", ["", "s3cret", "Bearer", "Bearer wrong", "bearer s3cret", "é"])
+@pytest.mark.parametrize("given", ["", "s3cret", "Bearer", "Bearer wrong", "Basic s3cret", "é"])
 async def test_without_the_token_only_probes_are_answered(guarded, given):
     headers = {"authorization": given.encode()} if given else {}
     for path in ("/api/v1/devices", "/metrics", "/openapi.json", "/nothing"):

@@ -7,7 +7,7 @@ from device_manager.commands.keeper import PATIENCE, CommandKeeper
 from device_manager.commands.records import OUTCOME_UNKNOWN
 from device_manager.dmi_service.leases import Leases
 from dmi.clock import SystemClock
-from dmi.reports import Phase
+from dmi.reports import CommandProgress, Phase
 from tests.device_manager.dmi_service.v1_mapper import until
 from tests.device_manager.plants import PUMP, device, model
 
@@ -44,6 +44,7 @@ async def test_a_mapper_that_stays_away_is_given_up(keeper, book, submit, clock)
     record = await submit(seconds=2)
     with book.stream("m/0", "p1"):
         book.give(record, "m/0", "p1")
+        book.hear("p1", CommandProgress(record.id, Phase.RUNNING, 1.0))
         await clock.advance(2 * PATIENCE)
         keeper.look()
         assert record.id in book.open
@@ -51,6 +52,18 @@ async def test_a_mapper_that_stays_away_is_given_up(keeper, book, submit, clock)
     ended = book.find(record.id)
     assert (ended.phase, ended.reason) == (Phase.UNSUCCESSFUL, OUTCOME_UNKNOWN)
     assert "did not come back" in ended.message
+
+
+async def test_a_mapper_that_never_answers_is_given_up(keeper, book, submit, clock):
+    record = await submit(seconds=2)
+    with book.stream("m/0", "p1"):
+        book.give(record, "m/0", "p1")
+        await clock.advance(PATIENCE + 1)
+        keeper.look()
+        assert record.id in book.open
+        await clock.advance(2)
+        keeper.look()
+    assert "never said" in book.find(record.id).message
 
 
 @asynccontextmanager

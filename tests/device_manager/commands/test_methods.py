@@ -59,6 +59,8 @@ async def test_own_methods_are_checked_once_they_are_told(methods, plant):
     assert methods.check(pump, "run", {"seconds": 5}) == {"seconds": 5}
     with pytest.raises(NotFoundError, match="there is: set"):
         methods.check(pump, "run", {}, complete=True)
+    with pytest.raises(NotFoundError, match="no method ''"):
+        methods.check(pump, "", {})
     methods.tell(PUMP, [RUN, Method("set")])
     assert methods.own(pump) == [RUN]
     assert methods.check(pump, "run", {"seconds": 5}) == {"seconds": 5.0}

@@ -170,3 +170,10 @@ async def test_what_devices_offer_is_told_again_in_each_session(link, manager, e
     await manager.stop()
     await manager.start()
     await eventually(lambda: manager.server.methods.knows(KILN))
+
+
+async def test_what_cannot_be_understood_is_answered(link, manager, until_phase, caplog):
+    record = await manager.node.commands.submit(KILN, "", {}, 30)
+    ended = await until_phase(record, Phase.UNSUCCESSFUL)
+    assert (ended.reason, "names no method" in ended.message) == ("config", True)
+    assert "cannot be understood" in caplog.text
