@@ -46,7 +46,8 @@ def call(options: argparse.Namespace) -> int:
         if options.method is None:
             return _list(known, options)
         arguments = _arguments(known, options.method, options.arguments)
-        command = _call(client, f"{path}/{object_path(options.method)[8:]}", arguments, options)
+        path = object_path("devices", namespace, device, "methods", options.method)
+        command = _call(client, path, arguments, options)
     if options.output != "table":
         print_document(command, options.output)
     return _judge(command, options)

@@ -3,6 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Final
 from weakref import WeakValueDictionary
@@ -20,6 +21,8 @@ __all__ = ["Executor"]
 
 _MOST_OPEN: Final = 1000
 _REMEMBERED: Final = 1000
+_LONGEST_RESULTS: Final = 256 * 1024
+"""Characters and bytes of one command's results."""
 _LATE: Final = "its turn did not come before the deadline"
 
 
@@ -31,8 +34,8 @@ class Executor:
     """Takes commands over as many streams as it takes, and runs each of them once.
 
     The outcome of a command is kept until whoever sent it has it for good, and longer for
-    the last thousand. It is gone with the process, and so is what is still running: the
-    other side knows that by the process's name.
+    the last thousand, without results. It is gone with the process, and so is what is still
+    running: the other side knows that by the process's name.
 
     Attributes:
         open: How far each command has come whose outcome is not settled; oldest first.
@@ -102,7 +105,8 @@ class Executor:
         progress = self.open.pop(command_id, None)
         if progress is None:
             return
-        self._settled[command_id] = progress
+        # Whoever has it for good has the results too.
+        self._settled[command_id] = replace(progress, results={})
         if len(self._settled) > _REMEMBERED:
             self._settled.popitem(last=False)
         self.news.ring()
@@ -160,8 +164,13 @@ class Executor:
     # ------------------------------------------------------------ details ----
 
     def _succeed(self, command: Command, results: Mapping[str, Value]) -> None:
-        now = self._clock.time()
-        self._say(CommandProgress(command.id, Phase.SUCCEEDED, now, 100, results=dict(results)))
+        done = CommandProgress(command.id, Phase.SUCCEEDED, self._clock.time(), 100)
+        size = sum(len(one) for one in results.values() if isinstance(one, str | bytes))
+        if size > _LONGEST_RESULTS:
+            text = f"its results are longer than {_LONGEST_RESULTS} characters and are not kept"
+            self._say(replace(done, reason="too_large", message=text))
+        else:
+            self._say(replace(done, results=dict(results)))
 
     def _end(self, command: Command, phase: Phase, reason: str, text: str) -> None:
         now = self._clock.time()

@@ -29,6 +29,8 @@ MOST_OPEN: Final = 1000
 _MICRO: Final = 1_000_000
 LARGEST_RESULTS: Final = 256 * 1024
 """Bytes of one command's results, as JSON, that are kept."""
+_LARGEST_TOLD: Final = 4096
+"""Bytes of arguments and results that go into an event."""
 
 
 class CommandBook:
@@ -290,6 +292,9 @@ class CommandBook:
             self._open[record.id] = record
 
     def _tell(self, record: CommandRecord) -> None:
+        if self._room.size(record.id) > _LARGEST_TOLD:
+            # The feed keeps thousands of events.
+            record = replace(record, arguments={}, results={})
         self._feed.publish(partial(events.command, record))
         self.bell.ring()
 

@@ -29,6 +29,10 @@ class Room:
         self._total += size - self._sizes.get(record.id, 0)
         self._sizes[record.id] = size
 
+    def size(self, command_id: str) -> int:
+        """Bytes of a command's arguments and results."""
+        return self._sizes.get(command_id, 0)
+
     def forget(self, command_id: str) -> None:
         """A command is gone."""
         self._total -= self._sizes.pop(command_id, 0)

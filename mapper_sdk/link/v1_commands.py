@@ -23,8 +23,6 @@ __all__ = ["Commands"]
 
 log = logging.getLogger(__name__)
 
-_LARGEST: Final = 1024 * 1024
-"""Bytes of one message; longer results are left out."""
 _MOST_AT_ONCE: Final = 100
 """Devices whose methods are told in one call."""
 
@@ -127,11 +125,7 @@ async def _report(
 def _encoded(progress: CommandProgress) -> pb.CommandProgress:
     """A message; results that cannot be sent are left out, and that is said."""
     try:
-        message = progress_to_v1(progress)
+        return progress_to_v1(progress)
     except ConversionError as error:
         text = f"its results cannot be sent: {error.message}"
         return progress_to_v1(replace(progress, results={}, reason=error.reason, message=text))
-    if message.ByteSize() <= _LARGEST:
-        return message
-    text = f"its results are longer than {_LARGEST} bytes and are not sent"
-    return progress_to_v1(replace(progress, results={}, reason="too_large", message=text))

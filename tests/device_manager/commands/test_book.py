@@ -141,6 +141,14 @@ async def test_an_outcome_is_settled_after_its_commit(book, submit):
     assert book.take_settled("p1") == []
 
 
+async def test_events_leave_long_arguments_out(book, submit, plant):
+    with plant.feed.reader() as reader:
+        record = await submit(text="x" * 5000)
+        (event,) = reader.take()
+    assert event.data["arguments"] == {}
+    assert book.find(record.id).arguments == {"text": "x" * 5000}
+
+
 async def test_results_that_are_too_long_are_not_kept(book, submit):
     record = await submit()
     book.give(record, "m/0", "p1")
