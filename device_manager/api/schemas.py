@@ -4,6 +4,8 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel
 
+from dmi.problem import MEDIA_TYPE
+
 __all__ = [
     "APPLIED",
     "BODIES",
@@ -35,6 +37,8 @@ __all__ = [
 ]
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
+_REFERENCE: Final = "#/components/schemas/{model}"
+
 Scalar: TypeAlias = int | float | bool | str
 
 
@@ -166,6 +170,16 @@ class Applied(BaseModel):
     mistakes: list[Fault]
 
 
+class FaultyApply(Applied, Problem):
+    """What was applied all the same, and what is wrong."""
+
+
+def _problem(model: type[BaseModel]) -> dict[str, Any]:
+    schema = model.model_json_schema(ref_template=_REFERENCE)
+    schema.pop("$defs", None)
+    return {MEDIA_TYPE: {"schema": schema}}
+
+
 def _list_of(item: dict[str, Any]) -> Responses:
     properties = {"items": {"type": "array", "items": item}, "continue": {"type": "string"}}
     schema = {"type": "object", "required": ["items", "continue"], "properties": properties}
@@ -181,14 +195,17 @@ _OBJECT: Final = {"type": "object", "description": "A Device or DeviceModel, Kub
 _JSON, _YAML = "application/json", "application/yaml"
 
 PROBLEMS: Final[Responses] = {
-    "4XX": {"model": Problem, "description": "Refused; nothing was changed."},
-    "5XX": {"model": Problem, "description": "Not possible now."},
+    "4XX": {"description": "Refused; nothing was changed.", "content": _problem(Problem)},
+    "5XX": {"description": "Not possible now.", "content": _problem(Problem)},
 }
 OBJECT: Final[Responses] = {200: {"content": {_JSON: {"schema": _OBJECT}}}}
 OBJECTS: Final[Responses] = _list_of(_OBJECT)
 OBJECT_BODY: Final = _body(_OBJECT, _JSON, _YAML)
 BODIES: Final = _body({"description": "Devices and DeviceModels, several documents."}, _YAML, _JSON)
-APPLIED: Final[Responses] = {200: {"model": Applied}, 422: {"model": Applied}}
+APPLIED: Final[Responses] = {
+    200: {"model": Applied},
+    422: {"description": "There are mistakes.", "content": _problem(FaultyApply)},
+}
 TWIN: Final[Responses] = {200: {"model": Twin}}
 TWINS: Final[Responses] = _list_of({"$ref": "#/components/schemas/Twin"})
 WISH_BODY: Final = _body(
