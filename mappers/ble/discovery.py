@@ -119,6 +119,7 @@ async def discover(settings: Mapping[str, Any]) -> AsyncIterator[Proposal]:
 
     proposed: set[str] = set()
     async with open_radio(wanted.radio) as backend:
+        await backend.check()
         scanner = scanner_for(backend, heard, active=True)
         with translated(f"scanning by {wanted.radio}"):
             await scanner.start()

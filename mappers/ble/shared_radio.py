@@ -219,6 +219,7 @@ class SharedRadio:
         return self._backend
 
     async def _start_scan(self) -> None:
+        await self.backend.check()
         scanner = scanner_for(self.backend, self._audience.hear, active=self._active)
         with translated(f"scanning by {self.name}"):
             await scanner.start()

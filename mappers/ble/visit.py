@@ -156,8 +156,8 @@ class BleVisit(SpelledSettings):
     type: Annotated[FieldType | None, BeforeValidator(word_for(FieldType, _TYPES))] = Field(
         default=None,
         description="What the bytes mean. Without it a standard characteristic is decoded as it "
-        "is defined, and another one by the property's declared type. `sfloat` and `float` are "
-        "those of the health profiles (IEEE 11073).",
+        "is defined, and another one by the property's declared type; an `int` is one byte then. "
+        "`sfloat` and `float` are those of the health profiles (IEEE 11073).",
     )
     offset: Annotated[int, BeforeValidator(to_integer)] = Field(
         default=0,
@@ -215,9 +215,17 @@ class BleVisit(SpelledSettings):
 
     @classmethod
     def _arrange(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Take the parts of a converter, and KubeEdge's words, that stand beside their headings.
+
+        They do so in KubeEdge's own sample, where they are indented too little.
+        """
         flat = {name: given.pop(name) for name in _CONVERTER if name in given}
-        if flat and "dataConverter" not in given:
+        if flat and given.get("dataConverter") is None:
             given["dataConverter"] = flat
+        if "dataWrite" in given and given["dataWrite"] is None:
+            known = {info.alias or name for name, info in cls.model_fields.items()}
+            words = [name for name in given if name not in known and isinstance(given[name], list)]
+            given["dataWrite"] = {name: given.pop(name) for name in words} or None
         return given
 
     @field_validator("data_write")
@@ -248,6 +256,9 @@ class BleVisit(SpelledSettings):
         chosen = _DECLARED.get(declared)
         if self._words and declared in ("string", ""):
             chosen = FieldType.STRING
+        elif declared == "int" and self.source is Source.CHARACTERISTIC:
+            # As KubeEdge's own mapper reads what has no converter: the first byte.
+            chosen = FieldType.UINT8
         if chosen is None:
             raise ValueError("say which `type` the bytes are, as `uint16`")
         # Before anybody has seen it: afterwards the model is frozen.

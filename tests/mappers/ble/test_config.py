@@ -125,7 +125,7 @@ def test_the_source_follows_from_the_settings(settings, source):
     [
         ("int", {}, "set `field`"),
         ("int", {"characteristic": "2a19", "manufacturer": 1}, "only one of"),
-        ("int", {"characteristic": "ff01"}, "say which `type`"),
+        ("int", {"serviceData": "ff01"}, "say which `type`"),
         ("int", {"characteristic": "warmth"}, "neither a UUID nor the name"),
         ("int", {"characteristic": "ff01", "type": "float32", "bit": 1}, "whole number"),
         ("int", {"characteristic": "ff01", "type": "uint8", "bit": 6, "bits": 4}, "no 4 bits"),
