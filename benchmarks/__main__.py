@@ -31,6 +31,7 @@ NAMES: Final = (
     "ble_adverts",
     "ble_slots",
     "sql_sinks",
+    "influx_lines",
 )
 """Each is a module here with TARGET, in words, and `async def measure(*, quick)`."""
 
@@ -46,6 +47,7 @@ _LIBRARIES: Final = (
     "bumble",
     "asyncpg",
     "asyncmy",
+    "influxdb-client",
 )
 
 

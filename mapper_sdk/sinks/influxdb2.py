@@ -30,8 +30,8 @@ from mapper_sdk.sinks.line_protocol import (
     Precision,
     field_value,
     measurement_name,
-    stamp,
     tag_or_key,
+    unit_of,
 )
 from mapper_sdk.sinks.payloads import QUALITIES, Template, checked_template
 from mapper_sdk.sinks.tls import Tls, make_context
@@ -42,8 +42,8 @@ _Name = Annotated[str, Field(min_length=1), AfterValidator(checked_template)]
 
 _ROUNDS: Final = 16
 _SHOWN: Final = 300
-_REQUEST: Final = 1000  # lines, at most
-_SLICE: Final = 250  # readings that are written while the loop stands still
+_REQUEST: Final = 2500  # lines, at most
+_SLICE: Final = 500  # readings that are written while the loop stands still
 
 
 class QualityAs(StrEnum):
@@ -56,6 +56,7 @@ class QualityAs(StrEnum):
 
 _FIELD: Final = QualityAs.FIELD
 _NONE: Final = QualityAs.NONE
+_GOOD: Final = Quality.GOOD  # looked up once, for there is one reading after the other
 
 
 class Influxdb2Target(Settings):
@@ -130,8 +131,8 @@ class _Series:
 
     def fields(self, reading: Reading) -> str:
         """What a line says of one reading; empty when it can say nothing."""
-        if reading.quality is Quality.GOOD and reading.value is not None and not reading.reason:
-            return self.before + field_value(reading.value) + self.after
+        if reading.quality is _GOOD and reading.value is not None:
+            return f"{self.before}{field_value(reading.value)}{self.after}"
         fields = []
         if reading.value is not None:
             fields.append(self.before + field_value(reading.value))
@@ -154,8 +155,10 @@ class _Lines:
     def __init__(self, precision: Precision, refused: dict[int, DmiError]) -> None:
         self.texts: list[str] = []
         self.refused = refused
-        self._owners: list[list[int]] = []
-        self._precision = precision
+        self._firsts: list[int] = []  # index of the first reading in each line
+        self._end = 0
+        self._unwritten: set[int] = set()  # those that there is nothing to write of
+        self._unit = unit_of(precision)
 
     def add(self, items: Sequence[Item[Influxdb2Place]], first: int) -> None:
         """Write some more; neighbours with one series and time become one line.
@@ -164,37 +167,46 @@ class _Lines:
             items: The readings.
             first: Index of the first of them.
         """
-        texts, owners, precision = self.texts, self._owners, self._precision
-        head, moment, line, members = "", -1, "", list[int]()
+        factor, scale = self._unit
+        texts = self.texts
+        head, line, moment = "", "", 0
         for index, (route, reading) in enumerate(items, first):
             try:
                 series = route.cache
                 if not isinstance(series, _Series):
                     series = route.cache = _Series(route)
-                fields = series.fields(reading)
+                value, quality = reading.value, reading.quality
+                if type(value) is float and value - value == 0 and quality is _GOOD:
+                    # What most readings are: a number that is neither NaN nor infinite.
+                    fields = f"{series.before}{value!r}{series.after}"
+                else:
+                    fields = series.fields(reading)
             except ConversionError as error:
                 self.refused[index] = error
                 continue
             if not fields:
+                self._unwritten.add(index)
                 continue
-            when = stamp(reading.time, precision)
-            if when == moment and series.heads[reading.quality] == head:
+            its_head, when = series.heads[quality], round(reading.time * factor) * scale
+            if when == moment and its_head == head:
                 line = f"{line},{fields}"
-                members.append(index)
                 continue
             if line:
-                texts.append(f"{line} {moment}")
-            head, moment, members = series.heads[reading.quality], when, [index]
-            line = f"{head} {fields}"
-            owners.append(members)
+                texts.append(f"{head} {line} {moment}")
+            head, line, moment = its_head, fields, when
+            self._firsts.append(index)
         if line:
-            texts.append(f"{line} {moment}")
+            texts.append(f"{head} {line} {moment}")
+        self._end = first + len(items)
 
     def refuse(self, bad: Mapping[int, str]) -> None:
         """Take lines out, by their place, and note why for the readings in them."""
+        ends = [*self._firsts[1:], self._end]
         for number in sorted(bad, reverse=True):
             error = RefusedError(bad[number])
-            self.refused.update(dict.fromkeys(self._owners.pop(number), error))
+            members = range(self._firsts.pop(number), ends[number])
+            lost = (n for n in members if n not in self.refused and n not in self._unwritten)
+            self.refused.update(dict.fromkeys(list(lost), error))
             del self.texts[number]
 
 
@@ -204,7 +216,7 @@ class Influxdb2Sink(Sink[Influxdb2Target, Influxdb2Place]):
     kind: ClassVar[str] = "influxdb2"
     target_model = Influxdb2Target
     place_model = Influxdb2Place
-    batch: ClassVar[int] = 5000  # what InfluxDB's own documentation advises
+    batch: ClassVar[int] = 10_000  # several requests, for one is written while another is read
 
     def __init__(self, target: Influxdb2Target) -> None:
         super().__init__(target)

@@ -7,14 +7,16 @@ Source:
 """
 
 import base64
+import math
 import re
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Final
 
 from dmi.errors import ConversionError
 from dmi.readings import Value
 
-__all__ = ["Precision", "field_value", "measurement_name", "stamp", "tag_or_key"]
+__all__ = ["Precision", "field_value", "measurement_name", "tag_or_key", "unit_of"]
 
 _UNWRITABLE: Final = re.compile(r"[\x00-\x1f\x7f]|\\(?=[,= ]|$)")
 _MEASUREMENT: Final = str.maketrans({",": r"\,", " ": r"\ "})
@@ -28,6 +30,13 @@ class Precision(StrEnum):
     MS = "ms"
     US = "us"
     NS = "ns"
+
+
+_UNITS: Final[Mapping[Precision, tuple[float, int]]] = {
+    Precision.MS: (1e3, 1),
+    Precision.US: (1e6, 1),
+    Precision.NS: (1e6, 1000),
+}
 
 
 def measurement_name(name: str) -> str:
@@ -59,30 +68,27 @@ def field_value(value: Value) -> str:
     Raises:
         ConversionError: NaN and the infinities do not exist in this protocol.
     """
-    if isinstance(value, float) and value - value == 0:  # neither NaN nor infinite
-        return repr(value)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, int):
         return f"{value}i"
     if isinstance(value, float):
-        raise ConversionError(f"{value}: InfluxDB holds no such number")
+        if not math.isfinite(value):
+            raise ConversionError(f"{value}: InfluxDB holds no such number")
+        return repr(value)
     if isinstance(value, bytes):
         value = base64.b64encode(value).decode("ascii")
     # A line break is allowed as it is inside the quotes.
     return f'"{value.translate(_STRING)}"'
 
 
-def stamp(seconds: float, precision: Precision) -> int:
-    """Give a time in the unit of the request.
+def unit_of(precision: Precision) -> tuple[float, int]:
+    """Give what a time in seconds is multiplied by before it is rounded, and after that.
 
     A time in seconds as a 64-bit float is exact to about a quarter of a microsecond:
     nanoseconds are given as whole microseconds, not as digits that mean nothing.
     """
-    if precision is Precision.MS:
-        return round(seconds * 1e3)
-    microseconds = round(seconds * 1e6)
-    return microseconds if precision is Precision.US else microseconds * 1000
+    return _UNITS[precision]
 
 
 def _writable(name: str) -> str:
