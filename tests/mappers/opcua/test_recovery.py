@@ -121,6 +121,7 @@ async def test_a_silent_subscription_is_noticed_and_made_anew(plant, join):
     assert count(Rung.RECREATE) == 1
 
 
+@pytest.mark.timeout(60)
 async def test_a_restarted_server_is_joined_again_though_its_indexes_moved(plant, join):
     driver = await join()
     ears = await subscribed(driver, "Meter.Power", "Meter.Serial")
@@ -205,6 +206,7 @@ async def test_a_slow_server_is_a_lost_one(plant, join):
     plant._delay = 0
 
 
+@pytest.mark.timeout(60)
 async def test_what_the_server_will_not_watch_is_read_instead(plant, join, monkeypatch):
     make = MonitoredItemService._create_data_change_monitored_item
     full = {"Rack.3", "Rack.4"}

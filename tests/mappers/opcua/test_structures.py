@@ -177,6 +177,7 @@ async def test_they_are_pushed(plant, join):
     assert [one["Name"] for one in heard[0]] == ["overnight", "0", "1", "2"]
 
 
+@pytest.mark.timeout(60)
 async def test_they_are_known_anew_when_the_indexes_have_moved(plant, join):
     driver = await join()
     assert await read(driver, RECIPE) == START
