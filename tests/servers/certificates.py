@@ -2,6 +2,7 @@
 
 import datetime
 import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,18 +24,20 @@ class Certificates:
     client_key: Path
 
 
-def make_certificates(folder: Path, name: str = "localhost") -> Certificates:
+def make_certificates(
+    folder: Path, name: str = "localhost", addresses: Sequence[str] = ()
+) -> Certificates:
     """Make an authority, and a server and a client that it vouches for.
 
     Args:
         folder: Gets the files.
         name: The server's, besides 127.0.0.1.
+        addresses: Further ones of the server.
     """
     root_key = ec.generate_private_key(ec.SECP256R1())
     root = _sign("authority", root_key, "authority", root_key, authority=True)
-    names = x509.SubjectAlternativeName(
-        [x509.DNSName(name), x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]
-    )
+    known = (ipaddress.ip_address(address) for address in ("127.0.0.1", *addresses))
+    names = x509.SubjectAlternativeName([x509.DNSName(name), *map(x509.IPAddress, known)])
     files = {"authority.pem": root.public_bytes(Encoding.PEM)}
     for who, extension in (("server", names), ("client", None)):
         key = ec.generate_private_key(ec.SECP256R1())
