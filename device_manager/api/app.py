@@ -1,11 +1,12 @@
 """The REST application of one node."""
 
 from importlib.metadata import version
+from typing import Any
 
 from fastapi import FastAPI
 from starlette.routing import Route
 
-from device_manager.api import bulk, changes, commands, health, mappers, objects, twins
+from device_manager.api import bulk, changes, commands, health, mappers, objects, schemas, twins
 from device_manager.api.answers import add_problem_handlers
 from device_manager.api.context import Api
 from device_manager.api.metrics import make_registry
@@ -16,6 +17,18 @@ from dmi.rest.door import Door
 from dmi.rest.guard import Guard
 
 __all__ = ["create_app"]
+
+
+class _Application(FastAPI):
+    """FastAPI, whose document has the schemas of refusals too."""
+
+    def openapi(self) -> dict[str, Any]:
+        """Give the document; it is made when somebody asks for the first time."""
+        if self.openapi_schema is None:
+            document = super().openapi()
+            document["components"]["schemas"].update(schemas.problems())
+            self.openapi_schema = document
+        return self.openapi_schema
 
 
 def create_app(
@@ -30,7 +43,7 @@ def create_app(
             reach it.
         clock: For the age of values.
     """
-    app = FastAPI(
+    app = _Application(
         title="Device manager",
         description="Devices, models, mappers and twins of one node.",
         version=version("dmi-toolkit"),

@@ -34,6 +34,7 @@ __all__ = [
     "Problem",
     "Reported",
     "Twin",
+    "problems",
 ]
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
@@ -175,9 +176,16 @@ class FaultyApply(Applied, Problem):
 
 
 def _problem(model: type[BaseModel]) -> dict[str, Any]:
-    schema = model.model_json_schema(ref_template=_REFERENCE)
-    schema.pop("$defs", None)
-    return {MEDIA_TYPE: {"schema": schema}}
+    return {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model=model.__name__)}}}
+
+
+def problems() -> dict[str, Any]:
+    """The schemas of problem objects by name, which the framework does not know of."""
+    found: dict[str, Any] = {}
+    for model in (Problem, FaultyApply):
+        schema = model.model_json_schema(ref_template=_REFERENCE)
+        found |= schema.pop("$defs", {}) | {model.__name__: schema}
+    return found
 
 
 def _list_of(item: dict[str, Any]) -> Responses:
