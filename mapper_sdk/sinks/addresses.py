@@ -1,9 +1,9 @@
-"""`HOST:PORT`, as KubeEdge's `addr` fields and our own settings spell where a server is."""
+"""Where a server is: `HOST:PORT`, as in KubeEdge's `addr` fields, or the base of its URLs."""
 
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-__all__ = ["checked_address", "host_and_port"]
+__all__ = ["base_url", "checked_address", "host_and_port"]
 
 
 def host_and_port(text: str, default: int) -> tuple[str, int]:
@@ -31,3 +31,21 @@ def checked_address(default: int) -> Callable[[str], str]:
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     return checked
+
+
+def base_url(text: str) -> str:
+    """Check what all URLs of a server begin with; for `AfterValidator`.
+
+    Raises:
+        ValueError: It is not http or https, or has a user, a query or a fragment in it.
+    """
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must be http://HOST:PORT or https://HOST:PORT, with or without a path")
+    if "@" in parts.netloc:
+        raise ValueError("a name or password does not belong into the URL")
+    if parts.query or parts.fragment or any(c.isspace() for c in text):
+        raise ValueError("has something in it that is no address")
+    if parts.port == 0:  # `port` itself raises ValueError for what is none
+        raise ValueError("has the port 0")
+    return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"

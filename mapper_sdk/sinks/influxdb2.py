@@ -25,6 +25,7 @@ from dmi.readings import Quality, Reading
 from dmi.resources import DbInfluxdb2, Resource
 from dmi.secret_refs import SecretRef, read_secret
 from mapper_sdk.delivery.sink import Item, Route, Settings, Sink
+from mapper_sdk.sinks.addresses import base_url
 from mapper_sdk.sinks.http_answers import failure, status_error
 from mapper_sdk.sinks.line_protocol import (
     Precision,
@@ -62,9 +63,8 @@ _GOOD: Final = Quality.GOOD  # looked up once, for there is one reading after th
 class Influxdb2Target(Settings):
     """An InfluxDB 2 server and a bucket on it."""
 
-    url: str = Field(
-        pattern=r"^https?://[^\s/]",
-        description="Address of the server, as `http://localhost:8086`.",
+    url: Annotated[str, AfterValidator(base_url)] = Field(
+        description="Address of the server, as `http://localhost:8086`."
     )
     org: str = Field(default="", description="Name or ID of the organization.")
     bucket: str = Field(min_length=1, description="Name or ID of the bucket; it must exist.")
@@ -244,7 +244,7 @@ class Influxdb2Sink(Sink[Influxdb2Target, Influxdb2Place]):
         token = read_secret(target.token) if target.token else ""
         context = await asyncio.to_thread(make_context, target.tls or Tls())
         self._client = InfluxDBClientAsync(
-            url=target.url.rstrip("/"),
+            url=target.url,
             token=token,
             org=target.org,
             timeout=round(target.timeout * 1000),

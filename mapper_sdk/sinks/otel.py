@@ -42,6 +42,7 @@ from dmi.readings import Quality, Reading
 from dmi.resources import PushOtel, Resource
 from dmi.secret_refs import SecretRef, read_secret
 from mapper_sdk.delivery.sink import Item, Route, Settings, Sink
+from mapper_sdk.sinks.addresses import base_url
 from mapper_sdk.sinks.http_answers import failure, status_error
 from mapper_sdk.sinks.payloads import QUALITIES, Template, checked_template
 from mapper_sdk.sinks.tls import Tls, make_context
@@ -49,7 +50,7 @@ from mapper_sdk.sinks.tls import Tls, make_context
 __all__ = ["Form", "OtelPlace", "OtelSink", "OtelTarget"]
 
 _SCOPE: Final = InstrumentationScope("dmi-toolkit")
-_SIGNAL: Final = re.compile(r"(/v1/(metrics|logs|traces))?/*$")
+_SIGNAL: Final = re.compile(r"/v1/(metrics|logs|traces)$")
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9_./-]")
 _LONGEST_NAME: Final = 255
 
@@ -72,14 +73,13 @@ class Compression(StrEnum):
 
 
 def _base(url: str) -> str:
-    return _SIGNAL.sub("", url)
+    return _SIGNAL.sub("", base_url(url))
 
 
 class OtelTarget(Settings):
     """An OTLP receiver, such as an OpenTelemetry Collector."""
 
     url: Annotated[str, AfterValidator(_base)] = Field(
-        pattern=r"^https?://[^\s/]",
         description="Address of the receiver, as `http://localhost:4318`; `/v1/metrics` and"
         " `/v1/logs` are added. KubeEdge: `endpointURL`.",
     )
