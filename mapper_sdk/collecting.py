@@ -11,6 +11,10 @@ from mapper_sdk.polling import Poller, Ticket
 __all__ = ["Collection", "Group", "Look"]
 
 
+_LOOKS_PER_SILENCE = 4
+"""A look that comes a moment too early passes nothing on; the next one shall not be far."""
+
+
 @dataclass(slots=True, eq=False)
 class Group:
     """Points that are always read together, and their visits in the same order.
@@ -62,16 +66,25 @@ class Collection:
         """Whether no group reached the device when it was last read."""
         return all(group.failing for group in self._groups)
 
-    def arrange(self, points: Iterable[Point], least_ms: int = 0) -> None:
+    def arrange(
+        self, points: Iterable[Point], least_ms: int = 0, pushed: Iterable[Point] = ()
+    ) -> None:
         """Read these points from now on, each in its own cycle, and no others.
 
         Args:
             points: What is read.
-            least_ms: No point is read more often than this.
+            least_ms: None of them is read more often than this.
+            pushed: What the device sends by itself: read only as often as an unchanged value
+                is to be reported all the same, for the device sends none then. To read it is
+                the only way to know that it still holds.
         """
         cycles: dict[int, list[Point]] = {}
         for point in points:
             cycles.setdefault(max(point.collect_ms, least_ms), []).append(point)
+        for point in pushed:
+            if point.silence_ms:
+                cycle = max(point.collect_ms, point.silence_ms // _LOOKS_PER_SILENCE)
+                cycles.setdefault(cycle, []).append(point)
         before, self._groups = self._groups, []
         known = {group.ticket.period: group for group in before if group.ticket}
         for cycle, members in cycles.items():

@@ -419,11 +419,12 @@ class Connection:
         if len(refusals) != len(served):
             raise DriverBugError(f"{len(refusals)} answers to {len(served)} subscriptions")
         polled = [p for p, refusal in zip(served, refusals, strict=True) if refusal is not None]
+        pushed = [p for p, refusal in zip(served, refusals, strict=True) if refusal is None]
         if polled:
-            self._collection.arrange(polled)
+            self._collection.arrange(polled, pushed=pushed)
         else:
             # Somebody must notice when a device that only pushes is gone.
-            self._collection.arrange(served[:1], least_ms=_HEARTBEAT_MS)
+            self._collection.arrange(served[:1], least_ms=_HEARTBEAT_MS, pushed=pushed)
 
     def _publisher(
         self, driver: AnyDriver, points: Sequence[Point]

@@ -78,6 +78,11 @@ class Point:
         return self.access is AccessMode.READ_WRITE and not self.common.derived and not self.problem
 
     @property
+    def silence_ms(self) -> int:
+        """After how long an unchanged value is reported all the same; 0 for never."""
+        return self.common.max_silence if self.common.is_filtered else 0
+
+    @property
     def scaling(self) -> Scaling:
         """The arithmetic between the device's number and this property's."""
         return Scaling(self.common, self.type)

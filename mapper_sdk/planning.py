@@ -207,6 +207,9 @@ _REDIRECTING = ("visit", "type", "problem")
 _TUNING = ("access", "minimum", "maximum", "unit", "report_ms", "to_cloud", "push", "common")
 
 
+_TIMING = ("collect_ms", "silence_ms")
+
+
 def diff_plans(old: Plan, new: Plan) -> PlanChange:
     """Say what differs; the points named are those of `new`."""
     change = PlanChange(
@@ -222,7 +225,7 @@ def diff_plans(old: Plan, new: Plan) -> PlanChange:
             continue
         if _differ(known, point, _REDIRECTING):
             change.redirected.append(point)
-        if known.collect_ms != point.collect_ms:
+        if _differ(known, point, _TIMING):
             change.retimed.append(point)
         if _differ(known, point, _TUNING):
             change.retuned.append(point)

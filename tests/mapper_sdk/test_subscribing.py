@@ -43,6 +43,36 @@ async def test_a_device_that_only_pushes_is_still_looked_at_now_and_then(
         assert plant.reasons("u")[-1] == "unavailable"
 
 
+async def test_what_is_pushed_and_unchanged_is_repeated_after_the_longest_silence(
+    pushing_plant, station, make
+):
+    plant, silence = pushing_plant, {"onChange": True, "maxSilence": 40_000}
+    points = {"t": {"cell": 1}, "u": {"cell": 2} | silence, "v": {"cell": 3, "onChange": True}}
+    async with plant.running():
+        await plant.put(make.model(t={}, u={}, v={}), make.device(**points))
+        station.publish(1, 5)
+        station.memory[2] = 5
+        await plant.clock.advance(39)
+        assert plant.values("u") == [0.0, 5.0]
+        await plant.clock.advance(11)
+        assert plant.values("u") == [0.0, 5.0, 5.0]
+        station.memory[2] = 6  # the device has sent nothing: it is found out all the same
+        await plant.clock.advance(11)
+        assert plant.values("u") == [0.0, 5.0, 5.0, 6.0]
+        looks = [cells for cells in station.reads if 2 in cells]
+        assert len(looks) in {6, 7}
+        points["u"] |= {"maxSilence": 4_000}
+        await plant.put(make.device(**points))
+        await plant.clock.advance(10)
+        assert plant.values("u")[4:] in ([6.0] * 2, [6.0] * 3)
+        before = len(plant.values("u"))
+        # Nobody answers for a device that is away.
+        station.reachable = False
+        station.publish(1, UnavailableError("link down"))
+        await plant.clock.advance(60)
+        assert plant.values("u")[before:] == [None]
+
+
 async def test_a_pushed_loss_makes_the_session_look(pushing_plant, station, make):
     plant = pushing_plant
     async with plant.running():
