@@ -83,7 +83,8 @@ class Common(BaseModel):
         default=60_000,
         ge=0,
         description="With `onChange` or `deadband`: milliseconds after which an unchanged "
-        "value is reported all the same. 0 means never.",
+        "value is reported all the same; one that the device pushes is read for that. 0 means "
+        "never.",
     )
     derived: bool = Field(
         default=False,
