@@ -27,9 +27,9 @@ _FOR_HUMANS: Final = frozenset(
         1142,  # this user may not do that with the table
         1227,  # nor this, without a privilege
         1251,  # a way to log in that is not known
-        1370,
         1524,  # the same
         1698,  # wrong user
+        2059,  # the same, found by the client
         3159,  # only with TLS
         4151,  # wrong user
     }

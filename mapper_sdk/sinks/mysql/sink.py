@@ -9,9 +9,10 @@ from typing import Annotated, Any, ClassVar, Final
 
 import asyncmy
 from asyncmy.connection import Connection
+from asyncmy.errors import OperationalError
 from pydantic import AfterValidator, BaseModel, Field
 
-from dmi.errors import DmiError, UnavailableError
+from dmi.errors import ConfigError, DmiError, UnavailableError
 from dmi.readings import Value
 from dmi.resources import DbMySQL, Resource
 from mapper_sdk.delivery.sink import Item, Sink
@@ -51,6 +52,21 @@ _HEAD: Final = 4096
 
 _MODE: Final = "'STRICT_TRANS_TABLES,NO_ENGINE_SUBSTITUTION'"
 """Whatever the server's own is: a value that does not fit is refused, never bent."""
+
+
+class _Refusal:
+    """Refuses a way to log in that would tell the password to whoever answers or listens."""
+
+    def __init__(self, connection: Connection) -> None:
+        raise OperationalError(
+            2059,
+            "the server asks for the password as it is: set tls, or let the user log in another"
+            " way than by mysql_clear_password, mysql_old_password or dialog",
+        )
+
+
+_REFUSED: Final = dict.fromkeys(("mysql_old_password", "dialog"), _Refusal)
+_REFUSED_IN_PLAIN: Final = _REFUSED | {"mysql_clear_password": _Refusal}
 
 
 class MysqlTarget(SqlServer):
@@ -153,20 +169,24 @@ class MysqlSink(Sink[MysqlTarget, SqlPlace]):
         context = await asyncio.to_thread(context_of, target)
         host, port = place_of(target.address, _PORT)
         by_socket = host.startswith("/")
-        return await asyncmy.connect(
-            host="localhost" if by_socket else host,
-            port=port,
-            unix_socket=host if by_socket else None,
-            user=target.username or None,
-            password=(password or "").encode(),
-            database=target.database,
-            ssl=context,
-            charset="utf8mb4",
-            sql_mode=_MODE,
-            autocommit=True,
-            stmt_cache_size=_PREPARED,
-            program_name="dmi-toolkit",
-        )
+        try:
+            return await asyncmy.connect(
+                host="localhost" if by_socket else host,
+                port=port,
+                unix_socket=host if by_socket else None,
+                user=target.username or None,
+                password=(password or "").encode(),
+                database=target.database,
+                ssl=context,
+                auth_plugin_map=_REFUSED if by_socket or context else _REFUSED_IN_PLAIN,
+                charset="utf8mb4",
+                sql_mode=_MODE,
+                autocommit=True,
+                stmt_cache_size=_PREPARED,
+                program_name="dmi-toolkit",
+            )
+        except RuntimeError as error:  # a way to log in that needs one more library
+            raise ConfigError(f"{self._name}: {error}") from error
 
     async def _prepare(self, connection: Connection) -> None:
         ((largest,),) = await run(connection, "SELECT @@max_allowed_packet")

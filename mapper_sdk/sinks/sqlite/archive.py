@@ -221,7 +221,10 @@ class Archive:
                 "SELECT coalesce(max(time), (SELECT max(time) FROM boundary)) FROM recent"
             )
             if oldest is not None:
-                cutoffs.append(oldest + (newest - oldest) // _SHARE + 1)
+                # A clock that is ahead must not make what was kept look like a moment.
+                now = round(self._clock() * MICROSECONDS)
+                span = (newest if oldest > now else min(newest, now)) - oldest
+                cutoffs.append(oldest + span // _SHARE + 1)
         return max(cutoffs, default=None)
 
     @contextmanager

@@ -2,6 +2,7 @@ import asyncio
 import contextlib
 import logging
 import math
+import sys
 import time
 
 import pytest
@@ -479,6 +480,31 @@ async def test_tls_checks_the_server_and_shows_a_certificate(target, server, sql
     for wrong in ({}, ca | {"serverName": "other"}):
         with pytest.raises(ConfigError, match="certificate"):
             await tls_works(target, tls=wrong)
+
+
+async def test_the_password_is_never_said_aloud(target, server, sql):
+    """A server may ask for it as it is, and one that stands in another's place would."""
+    sql("INSTALL SONAME 'auth_pam'")
+    sql("CREATE USER pam@'%' IDENTIFIED VIA pam; GRANT ALL ON *.* TO pam@'%'")
+    for tls in (None, {"ca": str(server.certificates.authority)}):
+        sink = MysqlSink(target(username="pam", tls=tls))
+        with pytest.raises(ConfigError, match="asks for the password as it is"):
+            await sink.open()
+    # TLS takes leave of the server after the refusal.
+    query = "SELECT count(*) FROM information_schema.processlist WHERE user LIKE 'unauth%'"
+    async with asyncio.timeout(10):
+        while await asyncio.to_thread(sql, query) != "0":
+            pass
+    await asyncio.sleep(0)
+
+
+async def test_a_login_that_needs_another_library_says_which(target, sql, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nacl", None)
+    sql("INSTALL SONAME 'auth_ed25519'")
+    sql("CREATE USER modern@'%' IDENTIFIED VIA ed25519 USING PASSWORD('x')")
+    sink = MysqlSink(target(username="modern"))
+    with pytest.raises(ConfigError, match="pynacl"):
+        await sink.open()
 
 
 async def test_a_unix_socket_will_do(target, server):

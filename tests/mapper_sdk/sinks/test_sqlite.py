@@ -359,6 +359,19 @@ def test_a_full_file_loses_its_oldest(make_archive, path, clock):
     assert kept[0] == pytest.approx(20 * (1000 - kept[1]), abs=20)
 
 
+def test_a_full_file_is_not_emptied_for_a_clock_that_is_ahead(make_archive, path, clock):
+    archive = make_archive(largest=1, sorted_at=NEVER)
+    clock.now = START + 1000
+    here, ahead = route(), route(device="ahead")
+    archive.add([(here, Reading(float(n), START + n)) for n in range(1000)])
+    archive.add([(ahead, Reading(1.0, START + 365 * DAY))])
+    # Each of the two has deleted a share of 20 seconds, not of a week.
+    assert one(path, "SELECT count(*) FROM readings WHERE device = 'dev-1'") > 950
+    for _ in range(2000):
+        archive.expire()
+    assert one(path, "SELECT count(*) FROM readings") == 0
+
+
 def test_a_failure_to_tidy_is_told_and_loses_nothing(make_archive, path, clock, caplog):
     archive = make_archive(sorted_at=10)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as other:
