@@ -6,15 +6,25 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
 from typing import Any, ClassVar, Protocol
 
 import pytest
 from pydantic import BaseModel
 
+from dmi.clock import SystemClock
 from dmi.errors import DmiError, UnavailableError
 from dmi.readings import Quality, Reading, Value
 from dmi.resources import DataType, Key
+from mapper_sdk.delivery.disk.backlog import Backlog
+from mapper_sdk.delivery.disk.keeper import Keeper
+from mapper_sdk.delivery.disk.spool import Limits, Spool
+from mapper_sdk.delivery.inbox import Chunk
+from mapper_sdk.delivery.ledger import Ledger
 from mapper_sdk.delivery.sink import Item, Route, Sink, Source
+from mapper_sdk.delivery.worker import Manner, Tools, Worker
+from mapper_sdk.polling import Poller
 
 __all__ = ["SinkContract", "TargetServer"]
 
@@ -248,7 +258,37 @@ class SinkContract:
             assert not await sink.send(items)
             await self.check(server, route, readings)
 
+    async def test_nothing_is_lost_when_the_server_is_killed_in_mid_flow(
+        self, sink: AnySink, server: TargetServer, place: BaseModel, tmp_path: Path
+    ) -> None:
+        """With its worker and a spool: readings flow on while the server dies and comes back."""
+        route = make_route(place)
+        readings = [Reading(float(n), _START + n) for n in range(self.many)]
+        third = self.many // 3
+        async with serving(sink, tmp_path) as worker:
+            await self._feed(worker, route, readings[:third])
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(server.kill())
+                    group.create_task(self._feed(worker, route, readings[third : 2 * third]))
+            finally:
+                await server.start()
+            await self._feed(worker, route, readings[2 * third :])
+
+            async def sent() -> bool:
+                return worker.is_empty
+
+            assert await until(sent, 2 * self.patience), worker.status()
+            assert not worker.status().lost
+        await self.check(server, route, readings)
+
     # ------------------------------------------------------------- details ----
+
+    async def _feed(self, worker: Worker, route: AnyRoute, readings: Sequence[Reading]) -> None:
+        for start in range(0, len(readings), 10):
+            part = readings[start : start + 10]
+            worker.put(Chunk([route] * len(part), part))
+            await asyncio.sleep(0.01)
 
     async def check(
         self, server: TargetServer, route: AnyRoute, readings: Sequence[Reading]
@@ -313,6 +353,27 @@ async def opened(sink: AnySink) -> AsyncIterator[None]:
         yield
     finally:
         await sink.close()
+
+
+@asynccontextmanager
+async def serving(sink: AnySink, folder: Path) -> AsyncIterator[Worker]:
+    """Run the worker of a sink, with a spool in that folder, on the machine's own time."""
+    clock = SystemClock()
+    poller = Poller(clock)
+    ledger = Ledger(sink.kind)
+    spool = Spool(folder / "contract.spool", ledger, Limits(2**30, 3600.0), {"name": sink.kind})
+    backlog = Backlog(Keeper(spool, clock), sink.kind, clock)
+    manner = Manner(size=min(sink.batch, 100), linger=0.02, timeout=10.0)
+    tools = Tools(poller, clock, Random(7))  # noqa: S311 - spreads retries
+    worker = Worker(sink.kind, "", sink, manner, ledger, backlog, tools)
+    try:
+        async with asyncio.TaskGroup() as group:
+            jobs = [group.create_task(poller.run()), group.create_task(worker.run())]
+            yield worker
+            for job in jobs:
+                job.cancel()
+    finally:
+        worker.stow()
 
 
 async def until(condition: Callable[[], Awaitable[bool]], patience: float) -> bool:

@@ -362,7 +362,7 @@ class Worker:
 
     @property
     def _waits_in_memory(self) -> bool:
-        storing = self.backlog is not None and self.backlog.is_storing
+        storing = self.backlog is not None and self.backlog.is_busy
         return bool(self._inbox.count) or self._busy or storing
 
     async def _rest(self, bell: asyncio.Event, seconds: float) -> None:

@@ -49,9 +49,9 @@ class Backlog:
         return self.spool.readings
 
     @property
-    def is_storing(self) -> bool:
-        """Whether readings are on their way to the disk."""
-        return self._storing is not None
+    def is_busy(self) -> bool:
+        """Whether anything is on its way to the disk, or from there."""
+        return self._storing is not None or self._keeper.calls > 0
 
     async def look(self) -> None:
         """Open the file, if there is one from before."""

@@ -20,10 +20,12 @@ class Keeper:
 
     Attributes:
         spool: Its counters may be read at any time; its methods are called only through this.
+        calls: How many calls are under way.
     """
 
     def __init__(self, spool: Spool, clock: Clock) -> None:
         self.spool = spool
+        self.calls = 0
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"spool {spool.path.stem}")
 
@@ -34,8 +36,12 @@ class Keeper:
             UnavailableError: The disk does not let us. A damaged file does not end here: it
                 is put aside, and the method is run on a new one.
         """
-        # Shielded: what has begun with the file is finished, whoever does not wait for it.
-        return await asyncio.shield(asyncio.wrap_future(self.submit(method, *arguments)))
+        self.calls += 1
+        try:
+            # Shielded: what has begun is finished, whoever does not wait for it.
+            return await asyncio.shield(asyncio.wrap_future(self.submit(method, *arguments)))
+        finally:
+            self.calls -= 1
 
     def submit(
         self, method: Callable[[*Arguments], Result], *arguments: *Arguments

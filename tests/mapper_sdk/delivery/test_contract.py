@@ -89,4 +89,4 @@ def test_a_worse_sink_is_found_out(pytester, monkeypatch, fault):
     )
     monkeypatch.syspath_prepend(str(pytester._request.config.rootpath))
     result = pytester.runpytest_inprocess("-q", "-k", test, "-p", "no:cacheprovider")
-    result.assert_outcomes(failed=1, deselected=10)
+    result.assert_outcomes(failed=1, deselected=11)
