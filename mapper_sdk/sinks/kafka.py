@@ -8,6 +8,7 @@ the producer is another one, and readings that the worker sends again may arrive
 import asyncio
 import logging
 import re
+import ssl
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, ClassVar, Final
@@ -265,6 +266,7 @@ _A_HUMAN: Final = (
     kafka.SaslAuthenticationFailed,
     kafka.TopicAuthorizationFailedError,
     kafka.UnsupportedSaslMechanismError,
+    ssl.SSLCertVerificationError,
 )
 _THE_READING: Final = (
     kafka.InvalidTimestampError,

@@ -330,7 +330,8 @@ _NOT_NOW: Final = (
 
 def _translated(error: Exception) -> DmiError:
     text = str(error) or type(error).__name__
-    if isinstance(error, _A_HUMAN):
+    # The client hides the error of TLS behind its own; only the text is left.
+    if isinstance(error, _A_HUMAN) or "CERTIFICATE_VERIFY_FAILED" in text:
         return ConfigError(text)
     if isinstance(error, exceptions.OutOfMemoryError):
         return OverloadedError(text)

@@ -6,6 +6,7 @@ own rules, and it refuses whatever the reference does not allow.
 
 import gzip
 import re
+import ssl
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -38,8 +39,9 @@ class Bucket:
 class FakeInflux:
     """One organization `plant`, one bucket `readings`, one token `t0ken`."""
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = free_port()
+        self._tls = tls
         self.bucket = Bucket()
         self.requests: list[web.Request] = []
         self.bodies: list[str] = []
@@ -49,7 +51,7 @@ class FakeInflux:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
         if self._runner is not None:
@@ -59,7 +61,8 @@ class FakeInflux:
         app.router.add_post("/api/v2/write", self._write)
         self._runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls)
+        await site.start()
 
     async def kill(self) -> None:
         runner, self._runner = self._runner, None

@@ -1,6 +1,7 @@
 """An OTLP/HTTP receiver of our own: it decodes by the official messages and keeps all."""
 
 import gzip
+import ssl
 
 from aiohttp import web
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2 as logs
@@ -29,8 +30,9 @@ class FakeReceiver:
         answers: Given in turn instead of its own.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.port = free_port()
+        self._tls = tls
         self.points: list[tuple[dict[str, object], object, object]] = []
         self.records: list[tuple[dict[str, object], object]] = []
         self.requests: list[web.Request] = []
@@ -39,7 +41,7 @@ class FakeReceiver:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self._tls else 'http'}://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
         if self._runner is not None:
@@ -49,7 +51,8 @@ class FakeReceiver:
         app.router.add_post("/v1/logs", self._logs)
         self._runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls)
+        await site.start()
 
     async def kill(self) -> None:
         runner, self._runner = self._runner, None

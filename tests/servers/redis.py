@@ -2,17 +2,22 @@
 
 from typing import ClassVar
 
+from tests.servers.certificates import Certificates
 from tests.servers.process import ServerProcess
 
 
 class Redis(ServerProcess):
-    """Options are further lines of its configuration, as they stand in redis.conf."""
+    """Options are further lines of its configuration, as they stand in redis.conf.
+
+    With certificates it listens with TLS only, and wants to see a client's.
+    """
 
     binary: ClassVar[str] = "redis-server"
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, certificates: Certificates | None = None) -> None:
         super().__init__()
         self.options = options
+        self.certificates = certificates
 
     @property
     def address(self) -> str:
@@ -20,7 +25,7 @@ class Redis(ServerProcess):
 
     def command(self) -> list[str]:
         lines = [
-            f"port {self.port}",
+            *self._listening(),
             "bind 127.0.0.1",
             f"dir {self.folder}",
             "appendonly yes",
@@ -28,3 +33,14 @@ class Redis(ServerProcess):
             *self.options,
         ]
         return [self.program, str(self.write("redis.conf", "\n".join(lines) + "\n"))]
+
+    def _listening(self) -> list[str]:
+        if (files := self.certificates) is None:
+            return [f"port {self.port}"]
+        return [
+            "port 0",
+            f"tls-port {self.port}",
+            f"tls-cert-file {files.server}",
+            f"tls-key-file {files.server_key}",
+            f"tls-ca-cert-file {files.authority}",
+        ]

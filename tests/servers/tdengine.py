@@ -6,6 +6,7 @@ answers what the reference says. Strings are read by the reference's escapes.
 
 import base64
 import re
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -70,7 +71,12 @@ class FakeTDengine:
         statuses: HTTP statuses without a body of the adapter, given in turn before that.
     """
 
-    def __init__(self, password: str = "taosdata", largest: int = 1_048_576) -> None:  # noqa: S107
+    def __init__(
+        self,
+        password: str = "taosdata",  # noqa: S107 - the server's own default
+        largest: int = 1_048_576,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.port = free_port()
         self.databases: dict[str, Database] = {}
         self.statements: list[str] = []
@@ -78,6 +84,7 @@ class FakeTDengine:
         self.statuses: list[int] = []
         self._token = base64.b64encode(f"root:{password}".encode()).decode()
         self._largest = largest
+        self._tls = tls
         self._runner: web.AppRunner | None = None
 
     @property
@@ -102,7 +109,8 @@ class FakeTDengine:
         app.router.add_post("/rest/sql/{database}", self._serve)
         self._runner = web.AppRunner(app, shutdown_timeout=0.1)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        site = web.TCPSite(self._runner, "127.0.0.1", self.port, ssl_context=self._tls)
+        await site.start()
 
     async def kill(self) -> None:
         runner, self._runner = self._runner, None
