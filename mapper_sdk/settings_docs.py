@@ -18,9 +18,7 @@ def settings_table(model: type[BaseModel]) -> str:
         entry = schema["properties"][info.alias]
         value = _value_schema(entry, schema.get("$defs", {}))
         given = info.get_default(call_default_factory=True, validated_data={})
-        default = "" if given is None or given == {} or given == () else str(given).lower()
-        if isinstance(given, StrEnum):
-            default = given.value
+        default = _default(given)
         cells = (
             f"`{info.alias}`",
             value["type"],
@@ -34,6 +32,13 @@ def settings_table(model: type[BaseModel]) -> str:
         rows = [(*row[:2], *row[3:]) for row in rows]
     head, *lines = (f"| {' | '.join(row)} |\n" for row in rows)
     return "".join([head, "|" + "---|" * len(rows[0]) + "\n", *lines])
+
+
+def _default(given: object) -> str:
+    """Word a default; blocks of further settings have a table of their own."""
+    if given is None or isinstance(given, (BaseModel, dict, tuple, list)):
+        return ""
+    return given.value if isinstance(given, StrEnum) else str(given).lower()
 
 
 def _value_schema(entry: dict[str, Any], named: dict[str, Any]) -> dict[str, Any]:

@@ -124,7 +124,11 @@ def test_edgecore_refuses_no_call():
     assert "refused" not in ended.stdout
 
 
-@pytest.mark.parametrize("file", manifest_files(EXAMPLES), ids=lambda file: file.name)
+@pytest.mark.parametrize(
+    "file",
+    [file for file in manifest_files(EXAMPLES) if file.name != "mapper.yaml"],
+    ids=lambda file: file.name,
+)
 def test_device_files_have_no_mistakes(file):
     manifests, mistakes = read_manifests(file)
     assert manifests
