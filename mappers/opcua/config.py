@@ -46,7 +46,22 @@ _POLICIES = {
     "aes256": SecurityPolicy.AES256,
 }
 _MODES = {"": SecurityMode.NONE, "encrypt": SecurityMode.ENCRYPT}
-_NAMES = {"password": "passwordFile", "user": "userName", "endpoint": "url"}
+_NAMES = {
+    "password": "passwordFile",
+    "user": "userName",
+    "endpoint": "url",
+    # In the configuration file of KubeEdge's own mapper, where a device's are the others.
+    "certificationfile": "certificate",
+    "privatekeyfile": "privateKey",
+    "remotecertificationfile": "remoteCertificate",
+}
+_IGNORED = frozenset(
+    # KubeEdge's, for every protocol: a cut is mended here by other rules.
+    {
+        *("collecttimeout", "collectretrytimes", "collecttype", "reconntimeout"),
+        *("reconnretrytimes", "commtype"),
+    }
+)
 
 Seconds = Annotated[float, Field(gt=0, le=3600, json_schema_extra={"unit": "s"})]
 Count = Annotated[int, BeforeValidator(to_integer)]
@@ -56,6 +71,7 @@ class OpcuaLink(SpelledSettings):
     """How a server is reached. Keys may be written in any case."""
 
     other_names = _NAMES
+    ignored_names = _IGNORED
 
     url: str = Field(description="Address of the server, as `opc.tcp://192.168.10.5:4840`.")
     follow_endpoint: bool = Field(

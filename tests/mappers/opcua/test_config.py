@@ -108,3 +108,27 @@ def test_devices_share_a_session_when_nothing_of_it_differs():
     one, other = link({"url": URL}), link({"url": URL, "objectID": "i=1", "publishingInterval": 50})
     assert one.session_key == other.session_key
     assert link({"url": URL, "userName": "x"}).session_key != one.session_key
+
+
+def test_the_settings_of_kubeedges_own_mapper():
+    """The names in its configuration file, which differ from those of a device."""
+    file = {
+        "username": "testuser",
+        "password": "/ca/pass",
+        "certificationFile": "/ca/clientcert.pem",
+        "privateKeyFile": "/ca/clientkey.pem",
+        "remoteCertificationFile": "/ca/servercert.pem",
+    }
+    read = link({"url": URL, "securityPolicy": "Basic256Sha256"} | file)
+    assert (read.user_name, read.password_file) == ("testuser", "/ca/pass")
+    assert (read.certificate, read.private_key) == ("/ca/clientcert.pem", "/ca/clientkey.pem")
+    assert read.remote_certificate == "/ca/servercert.pem"
+    common = {"reconnTimeout": 5, "reconnRetryTimes": 3, "collectType": "sync", "commType": "tcp"}
+    assert link({"url": URL, "collectTimeout": 1, "collectRetryTimes": 2} | common).address == URL
+    assert link({"url": URL, **dict.fromkeys(file, "")}).certificate is None
+
+
+@pytest.mark.parametrize("policy", ["Basic128Rsa15", "Basic256"])
+def test_policies_that_are_broken_are_refused(policy):
+    with pytest.raises(ValidationError, match="Basic256Sha256"):
+        link({"url": URL, "securityPolicy": policy})
