@@ -129,34 +129,32 @@ class CommandBook:
         """
         known = self.known(key, device, method, arguments)
         if known is not None:
-            # It may still be on its way to the disk, or to nowhere.
-            await self._store.flush()
-            if known.id not in self._records:
-                raise UnavailableError("the database has not taken the command")
-            return self._records[known.id]
+            return await self._again(known)
         if len(self._open) + len(self._coming) >= MOST_OPEN:
             raise OverloadedError(f"{MOST_OPEN} commands have not ended: too many")
         self._store.require_well()
         now = self._clock.time()
         record = CommandRecord(
-            self._new_id(now),
-            device,
-            method,
-            arguments,
-            now + seconds,
-            now,
-            caller,
-            key,
-            updated=now,
+            self._new_id(now), device, method, arguments, now + seconds, now, caller, key
         )
-        slot = key or record.id
+        await self._write_down(replace(record, updated=now))
+        return self._records[record.id]
+
+    async def _again(self, known: CommandRecord) -> CommandRecord:
+        """A command that was asked for before; it may be on its way to the disk, or to nowhere."""
+        await self._store.flush()
+        if known.id not in self._records:
+            raise UnavailableError("the database has not taken the command")
+        return self._records[known.id]
+
+    async def _write_down(self, record: CommandRecord) -> None:
+        slot = record.key or record.id
         self._coming[slot] = record
         try:
             write = Write([command_put(record)], on_commit=partial(self._enter, record))
             await committed(self._store.submit(write))
         finally:
             del self._coming[slot]
-        return record
 
     def _new_id(self, now: float) -> str:
         """Ids grow, and are unlike those of any other store: mappers remember them."""
