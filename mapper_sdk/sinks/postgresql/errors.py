@@ -57,7 +57,7 @@ def sending_failed(error: BaseException, server: str) -> DmiError:
     Only what lies with a reading is final: a missing table or permission is a human's work, and
     until it is done the readings are kept.
     """
-    text = f"{server}: {error or type(error).__name__}"
+    text = f"{server}: {str(error) or type(error).__name__}"
     state = _state(error)
     if state.startswith(_OF_READINGS):
         return ConversionError(text) if state.startswith("22") else RefusedError(text)
