@@ -137,7 +137,11 @@ class PushedConfig(Settings):
     """What is added to targets that Devices name, as Devices hold no credentials."""
 
     kind: str = Field(default="*", description="Of this kind; `*` stands for anything.")
-    address: str = Field(default="*", description="With an address that this fits.")
+    address: str = Field(
+        min_length=1,
+        description="With an address that this fits, as the Device says it. Whoever may write"
+        " Devices gets to know what is set here at all the addresses that it fits.",
+    )
     set: dict[str, Any] = Field(
         description="Settings of the target, such as `password: file:/run/secrets/broker`; they"
         " win over the Device's."

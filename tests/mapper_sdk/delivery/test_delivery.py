@@ -274,7 +274,7 @@ async def test_settings_are_added_to_what_devices_name():
     town = Town(
         pushed=[
             {"kind": "mqtt", "address": "bro*", "set": {"password": "env:X"}},
-            {"kind": "http", "set": {"password": "env:Y"}},
+            {"kind": "http", "address": "*", "set": {"password": "env:Y"}},
         ]
     )
     async with town.running():
