@@ -9,6 +9,7 @@ import contextlib
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -37,7 +38,6 @@ __all__ = ["Connection", "Received"]
 _V5: Final = MQTTProtocolVersion.MQTTv5
 _V311: Final = MQTTProtocolVersion.MQTTv311
 _VERSIONS: Final = {"auto": _V5, "5": _V5, "3.1.1": _V311}
-_CHUNK: Final = 32  # publishes before the event loop has a turn: about a millisecond
 _GOODBYE_SECONDS: Final = 1.0
 _HEADER: Final = 16  # most bytes of a PUBLISH besides topic, properties and payload
 
@@ -79,7 +79,6 @@ class Connection:
             lost: Called when the connection has ended, also by `close`.
         """
         self._settings = settings
-        self._address = parse_address(settings.address)
         self._in_flight, self._session_expiry, self._timeout = in_flight, session_expiry, timeout
         self._topics, self._received, self._when_lost = list(topics), received, lost
         self._client_id = settings.client_id or f"dmi-{secrets.token_hex(8)}"
@@ -171,7 +170,8 @@ class Connection:
         return reason
 
     def _make_client(self) -> Client:
-        settings, address = self._settings, self._address
+        settings = self._settings
+        address = parse_address(settings.address)
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._client_id,
@@ -223,24 +223,18 @@ class Connection:
         Raises:
             UnavailableError: The connection is broken; nothing was published.
         """
-        client = self._client
-        if client is None or self._broken:
+        if self._client is None or self._broken:
             raise UnavailableError(f"the connection to the broker is broken: {self._broken}")
         self._wake.clear()
-        self._flight.begin()
-        numbers: list[int | DmiError] = []
+        self._flight.begin(messages)
         try:
-            for message in messages:
-                numbers.append(self._start(client, message))
-                if not len(numbers) % _CHUNK:
-                    await asyncio.sleep(0)
-            if self._flight.seal():
-                self._wake.set()
+            while self._pump(self._in_flight):  # noqa: ASYNC110 - gives way, waits for nothing
+                await asyncio.sleep(0)
             problem = await self._settle()
         except asyncio.CancelledError:
-            self._flight.outcomes(messages[: len(numbers)], numbers, UnavailableError("given up"))
+            self._flight.outcomes(UnavailableError("given up"))
             raise
-        return self._flight.outcomes(messages, numbers, problem)
+        return self._flight.outcomes(problem)
 
     def fire(self, messages: Sequence[Message]) -> None:
         """Publish with QoS 0 and do not wait; what cannot be sent is lost."""
@@ -248,37 +242,42 @@ class Connection:
             for message in messages:
                 self._client.publish(message.topic, message.payload)
 
-    def _start(self, client: Client, message: Message) -> int | DmiError:
-        resumed = self._flight.resume(message)
-        if resumed is not None:
-            return resumed
+    def _pump(self, most: int) -> bool:
+        """Publish while the window has room, in either thread; see `InFlight.pump`."""
+        stopped = self._flight.pump(self._start, self._in_flight, most)
+        if not self._flight.remaining:
+            self.call_in_loop(self._wake.set)
+        return stopped
+
+    def _start(self, message: Message) -> int | DmiError:
+        client = self._client
+        if client is None:
+            return UnavailableError("the broker hung up")
         size = len(message.payload) + len(message.topic) * 3 + _HEADER
         if self._largest is not None and size > self._largest:
             return TooLargeError(f"the broker takes no message above {self._largest} bytes")
         properties = message.properties if self.speaks_5 else None
+        topic, payload, qos = message.topic, message.payload, message.qos
         try:
-            info = client.publish(
-                message.topic, message.payload, message.qos, message.retained, properties
-            )
+            info = client.publish(topic, payload, qos, message.retained, properties)
         except ValueError as error:
-            return RefusedError(f"topic {message.topic!r}: {error}")
+            return RefusedError(f"topic {topic!r}: {error}")
         if info.rc is MQTTErrorCode.MQTT_ERR_QUEUE_SIZE:
             return OverloadedError("too many messages are in flight")
-        if info.rc is MQTTErrorCode.MQTT_ERR_NO_CONN and not message.qos:
+        if info.rc is MQTTErrorCode.MQTT_ERR_NO_CONN and not qos:
             return UnavailableError("the broker hung up")
-        self._flight.started(info.mid)
         return info.mid
 
     async def _settle(self) -> DmiError:
         """Wait until all is acknowledged or nothing more will be; say why not."""
         before = -1
-        while not self._broken and len(self._flight) != before:
-            before = len(self._flight)
+        while not self._broken and self._flight.remaining != before:
+            before = self._flight.remaining
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._timeout):
                     await self._wake.wait()
                     break
-        if not len(self._flight) or self._broken:
+        if self._broken or not self._flight.remaining:
             return UnavailableError(f"the broker hung up: {self._broken}")
         self._broken = "it acknowledges nothing"
         return DeadlineError(f"the broker acknowledged nothing for {self._timeout:g} s")
@@ -295,7 +294,7 @@ class Connection:
         if client is None or client.socket() is None:
             await self._drop()
             return
-        if not self._broken and not len(self._flight):
+        if not self._broken and not self._flight.remaining:
             if farewell is not None:
                 client.publish(farewell.topic, farewell.payload, farewell.qos, farewell.retained)
             client.disconnect()
@@ -369,8 +368,8 @@ class Connection:
         reason: ReasonCode,
         _properties: Properties | None,
     ) -> None:
-        if self._flight.acknowledged(number, reason.value):
-            self.call_in_loop(self._wake.set)
+        self._flight.acknowledged(number, reason.value)
+        self._pump(sys.maxsize)
 
     def _on_message(self, _client: Client, _data: object, message: MQTTMessage) -> None:
         if self._received is not None:

@@ -1,9 +1,9 @@
-"""What was published and is not acknowledged yet: kept by two threads, for each to see."""
+"""A batch of messages on its way to a broker: kept by two threads, for each to see."""
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
@@ -36,64 +36,123 @@ class Message:
     properties: Properties | None = None
 
 
-class InFlight:
-    """Packet numbers on their way. One batch at a time; a broken one can be resumed.
+class _Claim(NamedTuple):
+    """A message that one thread is about to publish, and where to note its number."""
 
-    paho's thread calls `acknowledged` and `forget`, the event loop all else.
+    message: Message
+    index: int
+    numbers: list[int | DmiError | None]
+
+
+class InFlight:
+    """One batch on its way: what is not published yet, not acknowledged yet, refused.
+
+    Whoever has the turn publishes, in order: the event loop or paho's thread. A message that
+    was in flight when the connection broke is taken up when it comes again.
     """
 
     def __init__(self) -> None:
         """Begin with nothing."""
+        # Held while a message is published. Never waited for: paho's thread comes with a lock
+        # of paho's that publishing in the event loop needs.
+        self._turn = threading.Lock()
         self._lock = threading.Lock()
+        self._messages: Sequence[Message] = ()
+        self._next = 0
+        self._starting = 0  # claimed, and not known under a number yet
+        self._numbers: list[int | DmiError | None] = []
         self._left: set[int] = set()  # published, not acknowledged
-        self._early: dict[int, int] = {}  # acknowledged before `publish` has said its number
+        self._early: dict[int, int] = {}  # acknowledged before its number was known here
         self._failed: dict[int, int] = {}  # refused, with the reason code
         self._resumed: dict[tuple[str, bytes], int] = {}  # in flight when the connection broke
-        self._sealed = True
 
-    def __len__(self) -> int:
-        """How many are not acknowledged."""
-        return len(self._left)
+    @property
+    def remaining(self) -> int:
+        """How many are not acknowledged, also of earlier batches."""
+        return len(self._messages) - self._next + self._starting + len(self._left)
 
-    def begin(self) -> None:
+    def begin(self, messages: Sequence[Message]) -> None:
         """A batch begins."""
         with self._lock:
-            self._sealed = False
             self._early.clear()
             self._failed.clear()
+            self._messages, self._next = messages, 0
+            self._numbers = [None] * len(messages)
 
-    def resume(self, message: Message) -> int | None:
+    def pump(self, publish: Callable[[Message], int | DmiError], window: int, most: int) -> bool:
+        """Publish messages in order while less than `window` are in flight.
+
+        The event loop calls it to begin with, paho's thread for each acknowledgement. The one
+        that finds the other at it goes away: that one looks again when it has finished.
+
+        Args:
+            publish: Publishes one, and gives its number or why it did not.
+            window: Most that are in flight.
+            most: Most that are published by this call.
+
+        Returns:
+            Whether it stopped because of `most`.
+        """
+        for _ in range(most):
+            if not self._has_room(window) or not self._turn.acquire(blocking=False):
+                return False
+            try:
+                claim = self._claim()
+                if claim is not None:
+                    known = self._resume(claim.message)
+                    number = publish(claim.message) if known is None else known
+                    self._started(claim, number, anew=known is None)
+            finally:
+                self._turn.release()
+        return True
+
+    def _has_room(self, window: int) -> bool:
+        with self._lock:
+            more = self._next < len(self._messages)
+            return more and len(self._left) + self._starting < window
+
+    def _claim(self) -> _Claim | None:
+        with self._lock:
+            if self._next >= len(self._messages):
+                return None
+            claim = _Claim(self._messages[self._next], self._next, self._numbers)
+            self._next += 1
+            self._starting += 1
+            return claim
+
+    def _resume(self, message: Message) -> int | None:
         """The number under which a message is on its way already, from before a break."""
         if not message.qos or not self._resumed:
             return None
         return self._resumed.pop((message.topic, message.payload), None)
 
-    def started(self, number: int) -> None:
-        """A message is on its way; it may have been acknowledged by now."""
+    def _started(self, claim: _Claim, number: int | DmiError, *, anew: bool) -> None:
         with self._lock:
+            self._starting -= 1
+            claim.numbers[claim.index] = number
+            if isinstance(number, DmiError):
+                return
+            if claim.numbers is not self._numbers and claim.message.qos:
+                # The batch was given up meanwhile, and may come again.
+                self._resumed[claim.message.topic, claim.message.payload] = number
+            if not anew:
+                return
             code = self._early.pop(number, None)
             if code is None:
                 self._left.add(number)
             elif code >= FAILED:
                 self._failed[number] = code
 
-    def seal(self) -> bool:
-        """The batch is complete; whether all of it is acknowledged already."""
-        with self._lock:
-            self._sealed = True
-            return not self._left
-
-    def acknowledged(self, number: int, code: int) -> bool:
-        """The broker has answered; whether that was the last of a complete batch."""
+    def acknowledged(self, number: int, code: int) -> None:
+        """The broker has answered."""
         with self._lock:
             if number not in self._left:
-                if not self._sealed:
+                if self._starting:
                     self._early[number] = code
-                return False
+                return
             self._left.discard(number)
             if code >= FAILED:
                 self._failed[number] = code
-            return self._sealed and not self._left
 
     def forget(self) -> None:
         """The broker has begun a new session: nothing is on its way any more."""
@@ -101,23 +160,18 @@ class InFlight:
             self._left.clear()
             self._resumed.clear()
 
-    def outcomes(
-        self,
-        messages: Sequence[Message],
-        numbers: Sequence[int | DmiError],
-        problem: DmiError,
-    ) -> list[DmiError | None]:
-        """What became of each message.
+    def outcomes(self, problem: DmiError) -> list[DmiError | None]:
+        """End the batch, and say what became of each message.
 
         Args:
-            messages: The batch.
-            numbers: The number of each, or why it was not even published.
             problem: Why those that are not acknowledged will not be, on this connection.
         """
         found: list[DmiError | None] = []
         with self._lock:
-            for message, number in zip(messages, numbers, strict=True):
-                if isinstance(number, DmiError):
+            for message, number in zip(self._messages, self._numbers, strict=True):
+                if number is None:
+                    found.append(problem)
+                elif isinstance(number, DmiError):
                     found.append(number)
                 elif number not in self._left:
                     code = self._failed.get(number)
@@ -128,6 +182,7 @@ class InFlight:
                         self._resumed[message.topic, message.payload] = number
                     else:
                         self._left.discard(number)  # it ends with the connection
+            self._messages, self._next, self._numbers = (), 0, []
         return found
 
 

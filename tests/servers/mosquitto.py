@@ -32,6 +32,8 @@ class Watcher:
         self.port = port
         self.messages = []
         self._subscribed = threading.Event()
+        self._gone = threading.Event()
+        self._gone.set()
         self._client = client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=name,
@@ -41,10 +43,14 @@ class Watcher:
         client.on_message = lambda _client, _data, message: self.messages.append(message)
         client.on_connect = lambda *_: client.subscribe("#", qos=0)
         client.on_subscribe = lambda *_: self._subscribed.set()
+        client.on_disconnect = lambda *_: self._gone.set()
 
     def connect(self):
+        # What the dead broker has sent may still be unread.
+        assert self._gone.wait(_PATIENCE)
         self.disconnect()
         self._subscribed.clear()
+        self._gone.clear()
         properties = Properties(PacketTypes.CONNECT)
         properties.SessionExpiryInterval = 3600
         self._client.connect("127.0.0.1", self.port, clean_start=False, properties=properties)

@@ -473,3 +473,12 @@ def test_a_devices_push_method():
     assert (found.topic, found.qos, found.retained) == ("a/b", 2, True)
     with pytest.raises(UnsupportedError):
         MqttSink.pushed(PushHttp())
+
+
+async def test_messages_go_out_in_the_order_of_the_batch(server, prefix):
+    """Two threads publish; the order is kept all the same, and over batches too."""
+    route = make_route(MqttPlace(topic=f"{prefix}/x"))
+    async with opened(sink := MqttSink(target(server, inFlight=5))):
+        for start in range(0, 3000, 300):
+            assert not await sink.send(make_items(route, 300, start))
+    assert await values(server, f"{prefix}/x", 3000) == [float(n) for n in range(3000)]

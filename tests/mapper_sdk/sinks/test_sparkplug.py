@@ -341,7 +341,7 @@ class TestAtABroker:
                 async def born(asked=asked):
                     return Host(self.heard(server, group)).births == asked + 1
 
-                assert await until(born, 10)
+                assert await until(born, 10), Host(self.heard(server, group)).births
 
     async def test_without_a_name_for_the_node_nothing_is_sent(self, server):
         sink = MqttSink(MqttTarget(address=f"127.0.0.1:{server.port}"))
