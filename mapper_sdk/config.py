@@ -13,6 +13,7 @@ from dmi.logs import LogFormat, LogLevel
 from dmi.settings import load_settings, settings_parser
 from dmi.unix_socket import EDGECORE_SOCKET, MANAGER_SOCKET
 from mapper_sdk.delivery.config import DeliveryConfig
+from mapper_sdk.derived_config import DerivedConfig
 
 __all__ = [
     "ENVIRONMENT_PREFIX",
@@ -130,7 +131,14 @@ class MapperConfig(BaseModel):
         description="How many MiB the file of the past may have; then the oldest goes.",
     )
 
-    @field_validator("delivery", mode="before")
+    derived: DerivedConfig | None = Field(
+        default=None,
+        title="JSON",
+        description="Where apps publish derived readings, besides REST: a block of the YAML file; "
+        "as a flag or in the environment, JSON.",
+    )
+
+    @field_validator("delivery", "derived", mode="before")
     @classmethod
     def _is_block(cls, value: object) -> object:
         if isinstance(value, str):

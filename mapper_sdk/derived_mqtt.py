@@ -4,59 +4,26 @@ import asyncio
 import logging
 import re
 from collections import Counter, deque
-from typing import Annotated, Final
+from typing import Final
 from urllib.parse import unquote
-
-from pydantic import AfterValidator, Field
 
 from dmi.clock import Clock
 from dmi.errors import DmiError, MalformedError, NotFoundError, TooLargeError, UnavailableError
 from dmi.resources import Key
 from mapper_sdk.backoff import Backoff
-from mapper_sdk.delivery.sink import Settings
+from mapper_sdk.derived_config import FIELDS, DerivedMqttConfig
 from mapper_sdk.derived_json import readings_from_json
 from mapper_sdk.mapper import Mapper
-from mapper_sdk.sinks.mqtt_settings import BrokerSettings
+from mapper_sdk.sinks.mqtt_connection import Connection
 
-__all__ = ["DerivedConfig", "DerivedMqtt", "DerivedMqttConfig"]
+__all__ = ["DerivedMqtt"]
 
 log = logging.getLogger(__name__)
 
-_FIELDS: Final = ("namespace", "device", "property")
 _WAITING: Final = 10_000
 _LARGEST: Final = 256 * 1024
 _AT_A_TIME: Final = 100
 _SESSION: Final = 3600  # seconds that the broker keeps for us what is published meanwhile
-
-
-def _topic(text: str) -> str:
-    levels = text.split("/")
-    wanted = [f"{{{name}}}" for name in _FIELDS]
-    if any(levels.count(field) != 1 for field in wanted):
-        raise ValueError(f"must have each of {', '.join(wanted)} as one level")
-    others = [level for level in levels if level not in wanted]
-    if any(set(level) & set("{}+#\x00") for level in others):
-        raise ValueError("what stands around the names has no braces, + and #")
-    return text
-
-
-class DerivedMqttConfig(BrokerSettings):
-    """The broker that apps publish derived readings at."""
-
-    topic: Annotated[str, AfterValidator(_topic)] = Field(
-        default="dmi/derived/{namespace}/{device}/{property}",
-        description="Where they are published. In names, `/`, `+`, `#` and `%` are written as `%` "
-        "and two hex digits.",
-    )
-    qos: int = Field(default=1, ge=0, le=2, description="Quality of service of the subscription.")
-
-
-class DerivedConfig(Settings):
-    """Ways by which derived readings come in, besides REST."""
-
-    mqtt: DerivedMqttConfig | None = Field(
-        default=None, description="A broker where apps publish them."
-    )
 
 
 class DerivedMqtt:
@@ -78,8 +45,6 @@ class DerivedMqtt:
             settings: The broker.
             backoff: How long to wait between attempts to reach it.
         """
-        from mapper_sdk.sinks.mqtt_connection import Connection  # paho only where it is used
-
         self.published = 0
         self.refused: Counter[str] = Counter()
         self.dropped = 0
@@ -157,7 +122,7 @@ class DerivedMqtt:
             raise MalformedError("the topic is not of the form that was subscribed to")
         if len(payload) > _LARGEST:
             raise TooLargeError(f"a message may have {_LARGEST} bytes")
-        namespace, device, property_ = (unquote(found[name]) for name in _FIELDS)
+        namespace, device, property_ = (unquote(found[name]) for name in FIELDS)
         session = self._mapper.session(Key(namespace, device))
         point = session.point(property_)
         readings = readings_from_json(payload, point.type, self._clock.time())
@@ -167,7 +132,7 @@ class DerivedMqtt:
 
 def _pattern(topic: str) -> re.Pattern[str]:
     levels = (
-        f"(?P<{level[1:-1]}>[^/]+)" if level[1:-1] in _FIELDS else re.escape(level)
+        f"(?P<{level[1:-1]}>[^/]+)" if level[1:-1] in FIELDS else re.escape(level)
         for level in topic.split("/")
     )
     return re.compile("/".join(levels))

@@ -5,6 +5,8 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from random import Random
+from typing import TYPE_CHECKING
 
 import orjson
 
@@ -12,12 +14,17 @@ from dmi.clock import SystemClock
 from dmi.errors import ConfigError
 from dmi.lifecycle import Job, collect_garbage_rarely, run_until, stopped_by_signals
 from dmi.logs import set_up_logging
+from mapper_sdk.backoff import Backoff
 from mapper_sdk.config import MapperConfig, load_config, parse_options
 from mapper_sdk.delivery.config import DeliveryConfig
 from mapper_sdk.delivery.service import Delivery, history_sink
+from mapper_sdk.derived_config import DerivedMqttConfig
 from mapper_sdk.link.connect import make_link
 from mapper_sdk.mapper import Mapper
 from mapper_sdk.planning import AnyDriver
+
+if TYPE_CHECKING:
+    from mapper_sdk.derived_mqtt import DerivedMqtt
 
 __all__ = ["run_mapper"]
 
@@ -67,6 +74,8 @@ async def _serve(driver_class: type[AnyDriver], config: MapperConfig, *, say_rea
         rest = RestService(mapper, config)
         jobs["rest"] = rest.run
         ready["rest"] = rest.url
+    if config.derived is not None and config.derived.mqtt is not None:
+        jobs["derived readings"] = _derived_by_mqtt(config.derived.mqtt, mapper).run
     stop = asyncio.Event()
     with stopped_by_signals(stop):
         if say_ready:
@@ -93,6 +102,17 @@ def make_delivery(config: MapperConfig, mapper: Mapper) -> Delivery:
         history = history_sink(config.history, config.history_days, config.history_size)
     settings = config.delivery or DeliveryConfig()
     return Delivery(settings, mapper.plan_of, mapper.poller, mapper.clock, history=history)
+
+
+def _derived_by_mqtt(settings: DerivedMqttConfig, mapper: Mapper) -> "DerivedMqtt":
+    try:
+        from mapper_sdk.derived_mqtt import DerivedMqtt
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"derived readings by MQTT need {error.name}, which is not installed:"
+            ' pip install "dmi-toolkit[mqtt]"'
+        ) from error
+    return DerivedMqtt(mapper, settings, Backoff(Random()))  # noqa: S311 - spreads retries
 
 
 def _texts(group: BaseExceptionGroup[ConfigError]) -> list[str]:

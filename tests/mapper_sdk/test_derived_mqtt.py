@@ -3,20 +3,47 @@
 import asyncio
 import json
 import logging
+import sys
 import time
 from contextlib import asynccontextmanager
 from random import Random
 
+import httpx
 import pytest
 from pydantic import ValidationError
 
+from dmi.errors import ConfigError
 from dmi.readings import Quality
 from mapper_sdk.backoff import Backoff
+from mapper_sdk.config import load_config, parse_options
 from mapper_sdk.delivery.contract import until
-from mapper_sdk.derived_mqtt import DerivedMqtt, DerivedMqttConfig
+from mapper_sdk.derived_config import DerivedMqttConfig
+from mapper_sdk.derived_mqtt import DerivedMqtt
 from tests.servers.cuttable import Cuttable
 from tests.servers.mosquitto import Mosquitto
 
+PROGRAM = (
+    "import sys; from mapper_sdk.program import run_mapper;"
+    "from mapper_sdk.virtual import VirtualDriver;"
+    "sys.exit(run_mapper(VirtualDriver, sys.argv[1:]))"
+)
+DEVICES = """
+apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: model}
+spec:
+  protocol: virtual
+  properties: [{name: mean, type: INT, accessMode: ReadOnly}]
+---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {name: dev}
+spec:
+  deviceModelRef: {name: model}
+  protocol: {protocolName: virtual, configData: {}}
+  properties:
+  - {name: mean, visitors: {protocolName: virtual, configData: {derived: true}}}
+"""
 MEAN = "dmi/derived/default/dev/mean"
 
 
@@ -192,3 +219,46 @@ async def test_a_flood_is_cut_off_and_counted(mixed, server):
 def test_a_topic_that_does_not_name_a_property_is_refused(topic):
     with pytest.raises(ValidationError):
         DerivedMqttConfig(address="h", topic=topic)
+
+
+def test_the_block_of_a_mappers_file(tmp_path):
+    file = tmp_path / "mapper.yaml"
+    file.write_text(
+        "derived: {mqtt: {address: tcp://broker, topic: '{device}/{property}/{namespace}'}}"
+    )
+    config = load_config(parse_options(["--config", str(file)], "virtual"), {})
+    assert config.derived.mqtt.address == "mqtt://broker:1883"
+    in_json = {"DMI_MAPPER_DERIVED": '{"mqtt": {"address": "other"}}'}
+    config = load_config(parse_options(["--config", str(file)], "virtual"), in_json)
+    assert config.derived.mqtt.address == "mqtt://other:1883"
+    for wrong in ("{", '{"mqtt": {"address": "h", "topic": "x"}}'):
+        with pytest.raises(ConfigError, match="DMI_MAPPER_DERIVED"):
+            load_config(parse_options([], "virtual"), {"DMI_MAPPER_DERIVED": wrong})
+
+
+@pytest.mark.process
+async def test_a_mapper_process_takes_them(server, tmp_path):
+    """The whole way: an app publishes at the broker, another asks the mapper by REST."""
+    devices = tmp_path / "devices.yaml"
+    devices.write_text(DEVICES)
+    derived = json.dumps({"mqtt": {"address": f"127.0.0.1:{server.port}"}})
+    flags = ("--devices", str(devices), "--rest", "127.0.0.1:0", "--derived", derived)
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM, "--ready-json", *flags),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        rest = json.loads(await process.stdout.readline())["rest"]
+        async with httpx.AsyncClient(base_url=rest, trust_env=False) as client:
+
+            async def there():
+                server.watcher.publish(MEAN, b'{"value": 4}', qos=1)
+                answer = await client.get("/api/v1/devices/default/dev/properties/mean")
+                return answer.status_code == 200 and answer.json()["value"] == 4
+
+            assert await until(there, 15)
+    finally:
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
