@@ -119,6 +119,7 @@ async def test_a_mapper_keeps_the_past_and_writes_a_file(tmp_path):
         tmp_path,
         f"""
 history: {past}
+historyDays: 36500
 delivery:
   folder: {tmp_path / "spool"}
   sinks: [{{name: file, kind: jsonl, target: {{path: {lines}}}, batch: {{seconds: 0}}}}]
