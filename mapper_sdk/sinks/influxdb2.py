@@ -44,7 +44,9 @@ _Name = Annotated[str, Field(min_length=1), AfterValidator(checked_template)]
 _ROUNDS: Final = 16
 _SHOWN: Final = 300
 _REQUEST: Final = 2500  # lines, at most
-_SLICE: Final = 500  # readings that are written while the loop stands still
+# Readings written while the loop stands still. A request needs the loop a dozen times until it
+# is on its way; only then does the server read while the next lines are written.
+_SLICE: Final = 25
 
 
 class QualityAs(StrEnum):
@@ -273,7 +275,7 @@ class Influxdb2Sink(Sink[Influxdb2Target, Influxdb2Place]):
                 lines = _Lines(self.target.precision, refused)
                 for first in range(start, min(start + _REQUEST, len(items)), _SLICE):
                     lines.add(items[first : min(first + _SLICE, start + _REQUEST)], first)
-                    await asyncio.sleep(0)  # the loop has others to serve, and the last request
+                    await asyncio.sleep(0)
                 if under_way is not None and (problem := await under_way) is not None:
                     break
                 under_way = group.create_task(self._deliver(lines))
@@ -353,8 +355,11 @@ def _bad_lines(error: ApiException, lines: Sequence[str]) -> dict[int, str]:
     if error.status not in (400, 422):
         return {}
     bad: dict[int, str] = {}
-    for entry in _answer(error).get("data") or ():
-        number, original = entry.get("line_number", 0) - 1, entry.get("original_line", "")
+    listed = _answer(error).get("data")
+    for entry in listed if isinstance(listed, list) else ():
+        if not isinstance(entry, dict) or not isinstance(entry.get("line_number"), int):
+            continue
+        number, original = entry["line_number"] - 1, str(entry.get("original_line", ""))
         if 0 <= number < len(lines) and original and lines[number].startswith(original[:20]):
             bad[number] = str(entry.get("error_message", ""))[:_SHOWN]
     message = _message(error)

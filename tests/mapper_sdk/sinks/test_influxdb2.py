@@ -225,7 +225,10 @@ async def test_lines_that_a_version_3_lists_are_refused(sink, influx):
     routes = [make_route(PLACE, name) for name in ("a", "b")]
     entry = {"line_number": 1, "original_line": "meter,device=dev-1,n", "error_message": "no"}
     stranger = {"line_number": 2, "original_line": "another", "error_message": "no"}
-    answer = {"error": "partial write of line protocol occurred", "data": [entry, stranger]}
+    answer = {
+        "error": "partial write of line protocol occurred",
+        "data": [entry, stranger, {}, "x"],
+    }
     async with opened(sink):
         influx.answers.append(web.json_response(answer, status=400))
         failed = await sink.send([(r, Reading(1.5, T0 + n)) for n, r in enumerate(routes)])
