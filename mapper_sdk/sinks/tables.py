@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 
 from dmi.errors import ConversionError, DmiError
 from dmi.readings import Reading, Value
+from dmi.values import INT_MAX, INT_MIN
 from mapper_sdk.delivery.sink import Item, Route, Settings, Source
 
 __all__ = [
@@ -142,6 +143,8 @@ def _refusal(reading: Reading, problem: Callable[[Value], str]) -> str:
     if not 0 <= reading.time < _END:
         return f"its time {reading.time} lies outside the years 1970 to 9999"
     value = reading.value
+    if type(value) is int:
+        return "" if INT_MIN <= value <= INT_MAX else f"{value} has more than 64 bits"
     return problem(value) if isinstance(value, (str, float, bytes)) else ""
 
 

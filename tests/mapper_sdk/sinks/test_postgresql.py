@@ -151,12 +151,6 @@ async def test_a_name_that_cannot_be_held_is_final(sink):
     assert not await sink.send([(route(), Reading(1.0, START))])
 
 
-async def test_a_value_of_another_type_than_all_is_final(sink):
-    with pytest.raises(ConversionError):
-        await sink.send([(route(type_=DataType.INT), Reading(2**70, START))])
-    assert not await sink.send([(route(), Reading(1.0, START))])
-
-
 async def test_of_two_with_one_time_the_later_counts(sink, sql):
     here = route()
     await sink.send([(here, Reading(1.0, START)), (here, Reading(2.0, START))])

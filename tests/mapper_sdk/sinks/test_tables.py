@@ -92,6 +92,15 @@ def test_times_that_databases_do_not_have_in_common_are_refused(time):
     assert "p: its time" in str(refused[0])
 
 
+@pytest.mark.parametrize("value", [2**63, -(2**63) - 1])
+def test_numbers_of_more_than_64_bits_are_refused(value):
+    here = route(type_=DataType.INT)
+    items = [(here, Reading(value, START)), (here, Reading(2**63 - 1, START + 1))]
+    rows, refused = make_rows(items, learnt(here), infinity)
+    assert [row.value for row in rows] == [2**63 - 1]
+    assert "64 bits" in str(refused[0])
+
+
 @pytest.mark.parametrize(
     ("value", "column"), [(1, 0), (1.0, 1), (True, 2), ("1", 3), (b"1", 4), (None, None)]
 )
