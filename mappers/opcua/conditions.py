@@ -5,12 +5,12 @@ from typing import Any
 
 from asyncua import ua
 
-from dmi.errors import ConversionError, DmiError, NotFoundError
+from dmi.errors import ConversionError, NotFoundError
 from dmi.readings import Value
 from mapper_sdk.driver import Method
 from mappers.opcua.addresses import parse_node_id
 from mappers.opcua.session.channel import Channel
-from mappers.opcua.session.space import resolve
+from mappers.opcua.session.space import found
 from mappers.opcua.values.refusals import status_error
 from mappers.opcua.values.writing import bytes_of
 
@@ -150,7 +150,4 @@ async def _node(channel: Channel, text: str) -> ua.NodeId:
         address = parse_node_id(text)
     except ValueError as error:
         raise ConversionError(f"condition: {error}") from None
-    node = (await resolve(channel, [address]))[address]
-    if isinstance(node, DmiError):
-        raise node
-    return node
+    return await found(channel, address)

@@ -27,13 +27,13 @@ from mappers.opcua.addresses import Address
 from mappers.opcua.conditions import CONDITION_METHODS, Conditions, has_conditions
 from mappers.opcua.config import OpcuaLink, OpcuaVisit
 from mappers.opcua.discovery import propose
-from mappers.opcua.events import event_item
+from mappers.opcua.events import EventSource
 from mappers.opcua.methods import ObjectMethod, call_method, find_methods, method_named
 from mappers.opcua.session.channel import Channel
 from mappers.opcua.session.feed import Feed
 from mappers.opcua.session.items import Item
 from mappers.opcua.session.peer import Peer
-from mappers.opcua.session.space import declared_type, resolve
+from mappers.opcua.session.space import declared_type, found, resolve
 from mappers.opcua.session.types import with_structures
 from mappers.opcua.values.reading import answer_of
 from mappers.opcua.values.structures import UnknownStructureError
@@ -66,8 +66,10 @@ class OpcuaDriver(
         self._feeds: list[tuple[Peer, Feed]] = []
         self._nodes: dict[Address, ua.NodeId] = {}
         self._types: dict[ua.NodeId, ua.Variant] = {}
+        self._life = 0
         self._stale: UnavailableError | None = None
         self._methods: dict[str, ObjectMethod] = {}
+        self._methods_known = False
         self._listening: Feed | None = None
         self._conditions = Conditions()
 
@@ -82,8 +84,7 @@ class OpcuaDriver(
         """Open a session, or join the devices that have it open already."""
         await self.close()
         self._stale = None
-        self._nodes.clear()
-        self._types.clear()
+        self._life = 0
         self._conditions = Conditions()
         peer = await self.bus.borrow(self._open)
         while peer.is_dead:
@@ -161,6 +162,12 @@ class OpcuaDriver(
         self, channel: Channel, visits: Sequence[OpcuaVisit]
     ) -> Mapping[Address, DmiError]:
         """Resolve the addresses that are not known; gives those that lead nowhere."""
+        if channel.life != self._life:
+            # The server may be another one behind the same address: nothing holds.
+            self._life = channel.life
+            self._nodes.clear()
+            self._types.clear()
+            self._methods_known = False
         unknown = [visit.address for visit in visits if visit.address not in self._nodes]
         errors: dict[Address, DmiError] = {}
         if unknown:
@@ -254,27 +261,12 @@ class OpcuaDriver(
 
     # ------------------------------------------ methods, events, history, discovery ----
 
-    async def _node(self, channel: Channel, name: str) -> ua.NodeId | None:
-        """A node that the settings of the device name.
-
-        Raises:
-            NotFoundError: There is none such on the server.
-        """
-        address = self.link.nodes.get(name)
-        if address is None:
-            return None
-        node = (await resolve(channel, [address]))[address]
-        if isinstance(node, DmiError):
-            raise node
-        return node
-
     async def methods(self) -> Sequence[Method]:
         """The methods of the object that the device names, and those of its conditions."""
         offered: dict[str, Method] = {}
 
         async def do(channel: Channel) -> None:
-            owner = await self._node(channel, "object")
-            self._methods = {} if owner is None else await find_methods(channel, owner)
+            await self._find_methods(channel)
             if "source" in self.link.nodes and await has_conditions(channel):
                 offered.update(CONDITION_METHODS)
 
@@ -282,11 +274,21 @@ class OpcuaDriver(
         offered.update({name: method.described() for name, method in self._methods.items()})
         return list(offered.values())
 
+    async def _find_methods(self, channel: Channel) -> None:
+        await self._find(channel, ())
+        if not self._methods_known:
+            owner = self.link.nodes.get("object")
+            self._methods = (
+                {} if owner is None else await find_methods(channel, await found(channel, owner))
+            )
+            self._methods_known = True
+
     async def call(self, name: str, arguments: Mapping[str, Value]) -> Mapping[str, Value]:
         """Call a method of the object, or one of its conditions."""
         results: dict[str, Value] = {}
 
         async def do(channel: Channel) -> None:
+            await self._find_methods(channel)
             if name in CONDITION_METHODS and name not in self._methods:
                 await self._conditions.call(channel, name, arguments)
             else:
@@ -298,19 +300,13 @@ class OpcuaDriver(
 
     async def listen(self, tell: Callable[[Event], None]) -> None:
         """Hear of the events of the source that the device names."""
-        if "source" not in self.link.nodes:
+        nodes, link = self.link.nodes, self.link
+        if "source" not in nodes:
             return
-        peer, link = self._joined(), self.link
         feed = Feed(link.publishing_interval, link.keep_alive, link.session_timeout)
-
-        async def do(channel: Channel) -> None:
-            source = await self._node(channel, "source")
-            kind = await self._node(channel, "type")
-            item = await event_item(channel, source, kind, self._conditions, tell)
-            feed.events.append(item)
-
-        await peer.use(do)
-        await peer.add(feed)
+        source = EventSource(nodes["source"], nodes.get("type"), self._conditions, tell)
+        feed.events.append(source)
+        await self._joined().add(feed)
         self._listening = feed
 
     async def history(

@@ -6,15 +6,16 @@ from typing import Any
 
 from asyncua import ua
 
+from dmi.errors import DmiError
 from mapper_sdk.driver import Event
+from mappers.opcua.addresses import Address
 from mappers.opcua.conditions import Conditions
 from mappers.opcua.session.channel import Channel
-from mappers.opcua.session.items import EventItem
-from mappers.opcua.session.space import browse
+from mappers.opcua.session.space import browse, browse_all, found
 from mappers.opcua.values.reading import jsonable, seconds_of
 from mappers.opcua.values.structures import Structures
 
-__all__ = ["event_item"]
+__all__ = ["EventSource"]
 
 _BASE = ("EventType", "SourceName", "Time", "Severity", "Message", "EventId")
 _CONDITION = (
@@ -32,56 +33,95 @@ _CONDITION_ID = ua.SimpleAttributeOperand(
 _QUEUE = 1000
 
 
-async def event_item(
-    channel: Channel,
-    source: ua.NodeId,
-    event_type: ua.NodeId | None,
-    conditions: Conditions,
-    tell: Callable[[Event], None],
-) -> EventItem:
-    """What must be asked of the server to hear of an object's events.
+class EventSource:
+    """An object whose events a device has.
 
     Args:
-        channel: The session.
         source: The object.
         event_type: Only this type and those derived from it, with its own fields.
         conditions: Keeps what is to be known of those that stand.
         tell: Takes the events.
     """
-    paths = [[ua.QualifiedName(name, 0)] for name in _BASE]
-    paths += [[ua.QualifiedName(name, 0) for name in path] for path in _CONDITION]
-    known = {path[0].Name for path in paths}
-    kinds: dict[ua.NodeId, str] = {}
-    if event_type is not None:
-        (data,) = await channel.read([event_type], ua.AttributeIds.BrowseName)
-        kinds[event_type] = str(data.Value.Value.Name) if data.Value is not None else ""
-        for field in await browse(channel, event_type, ua.NodeClass.Variable):
-            if field.BrowseName.Name not in known:
-                paths.append([field.BrowseName])
-    names = [".".join(str(part.Name) for part in path) for path in paths] + ["ConditionId"]
-    filtering = _filter(paths, event_type)
 
-    def request(handle: int) -> ua.MonitoredItemCreateRequest:
+    def __init__(
+        self,
+        source: Address,
+        event_type: Address | None,
+        conditions: Conditions,
+        tell: Callable[[Event], None],
+    ) -> None:
+        self._source, self._event_type = source, event_type
+        self._conditions = conditions
+        self._tell = tell
+        self._names: Sequence[str] = ()
+        self._kinds: Mapping[ua.NodeId, str] = {}
+        self._structures = Structures()
+        self._node = ua.NodeId()
+        self._filter = ua.EventFilter()
+
+    async def prepare(self, channel: Channel) -> None:
+        """Find the nodes, which may have other indexes in each life of the server.
+
+        Raises:
+            DmiError: There are none such, or the server is away.
+        """
+        self._node = await found(channel, self._source)
+        paths = [[ua.QualifiedName(name, 0)] for name in _BASE]
+        paths += [[ua.QualifiedName(name, 0) for name in path] for path in _CONDITION]
+        event_type = None
+        if self._event_type is not None:
+            known = {path[0].Name for path in paths}
+            event_type = await found(channel, self._event_type)
+            fields = await browse(channel, event_type, ua.NodeClass.Variable)
+            paths += [[one.BrowseName] for one in fields if one.BrowseName.Name not in known]
+        self._names = [".".join(str(part.Name) for part in path) for path in paths]
+        self._names.append("ConditionId")
+        self._kinds = await _kinds(channel)
+        self._structures = channel.structures
+        self._filter = _filter(paths, event_type)
+
+    def request(self, handle: int) -> ua.MonitoredItemCreateRequest:
+        """What the server is asked to send."""
         parameters = ua.MonitoringParameters(
             ClientHandle=handle,
             SamplingInterval=0.0,
-            Filter=filtering,
+            Filter=self._filter,
             QueueSize=_QUEUE,
             DiscardOldest=True,
         )
         return ua.MonitoredItemCreateRequest(
-            ua.ReadValueId(source, ua.AttributeIds.EventNotifier),
+            ua.ReadValueId(self._node, ua.AttributeIds.EventNotifier),
             ua.MonitoringMode.Reporting,
             parameters,
         )
 
-    def take(fields: Sequence[ua.Variant]) -> None:
-        given = dict(zip(names, (field.Value for field in fields), strict=False))
-        event = _event(given, kinds, channel.structures)
-        if conditions.is_news(given):
-            tell(event)
+    def take(self, fields: Sequence[ua.Variant]) -> None:
+        """Hand on an event.
 
-    return EventItem(request, take, conditions.take_request)
+        Raises:
+            UnknownStructureError: The definition of a structure must be read first.
+        """
+        given = dict(zip(self._names, (field.Value for field in fields), strict=False))
+        event = _event(given, self._kinds, self._structures)
+        if self._conditions.is_news(given):
+            self._tell(event)
+
+    def wants_refresh(self) -> bool:
+        """Whether the server wants to be asked for all conditions; asked for once."""
+        return self._conditions.take_request()
+
+
+async def _kinds(channel: Channel) -> dict[ua.NodeId, str]:
+    """The names of all types of events that the server knows."""
+    names: dict[ua.NodeId, str] = {}
+    level = [ua.NodeId(ua.ObjectIds.BaseEventType)]
+    while level:
+        below = await browse_all(channel, level, ua.NodeClass.ObjectType)
+        types = [one for part in below if not isinstance(part, DmiError) for one in part]
+        fresh = {one.NodeId: str(one.BrowseName.Name) for one in types if one.NodeId not in names}
+        names |= fresh
+        level = list(fresh)
+    return names
 
 
 def _filter(

@@ -47,6 +47,7 @@ class Channel:
         limits: Of the server; known when open.
         namespaces: URI to index; read at each opening, for it may change.
         structures: Those that the server has defined itself, as far as they were needed.
+        life: Number of the session; what was found by an index holds within one.
     """
 
     def __init__(self, link: OpcuaLink) -> None:
@@ -55,6 +56,7 @@ class Channel:
         self.namespaces: dict[str, int] = {}
         self._client: Client | None = None
         self.structures = Structures()
+        self.life = 0
 
     # ------------------------------------------------------------- its life ----
 
@@ -70,6 +72,7 @@ class Channel:
             self._client = client = await prepared_client(self.link)
             # Not connect(): that would also start a supervisor with rules of its own.
             await client._connect_sequence()
+            self.life += 1
             await self._learn()
         except _LIBRARY_ERRORS as error:
             await self.close()
@@ -93,6 +96,7 @@ class Channel:
             same: bool = await client._try_reactivate_existing_session()
             if not same:
                 self.structures.forget()
+                self.life += 1
             await self._learn()
         except _LIBRARY_ERRORS as error:
             raise error_of(error, f"connecting again to {self.link.address}") from error

@@ -138,6 +138,8 @@ class Feed:
     async def _watch_events(self, channel: Channel) -> None:
         if not self.events:
             return
+        for one in self.events:
+            await one.prepare(channel)
         first = len(self.items)
         parameters = ua.CreateMonitoredItemsParameters(
             SubscriptionId=self.subscription,
@@ -268,11 +270,11 @@ class Feed:
                         self.held.append(partial(item.take, value, now, structures))
             elif isinstance(part, ua.EventNotificationList):
                 for event in part.Events or ():
-                    tell = self.events[event.ClientHandle - len(items)].tell
+                    source = self.events[event.ClientHandle - len(items)]
                     try:
-                        tell(event.EventFields)
+                        source.take(event.EventFields)
                     except UnknownStructureError:
-                        self.held.append(partial(tell, event.EventFields))
+                        self.held.append(partial(source.take, event.EventFields))
             elif isinstance(part, ua.StatusChangeNotification) and not part.Status.is_good():
                 self.heard_at = 0.0  # the server has ended it
 

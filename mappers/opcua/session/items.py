@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from asyncua import ua
 
 from dmi.errors import DmiError
 from mapper_sdk.driver import Answer
 from mappers.opcua.addresses import Address
+from mappers.opcua.session.channel import Channel
 from mappers.opcua.values.reading import answer_of
 from mappers.opcua.values.structures import Structures
 from mappers.opcua.visit import DeadbandType, OpcuaVisit, Trigger
@@ -93,16 +95,17 @@ def _is_repeated(last: ua.DataValue, value: ua.DataValue) -> bool:
     )
 
 
-@dataclass(slots=True, eq=False)
-class EventItem:
-    """An object whose events the server sends us.
+class EventItem(Protocol):
+    """An object whose events the server sends us."""
 
-    Attributes:
-        tell: Takes the fields of one event, in the order of the filter's clauses.
-        wants_refresh: Asked after each message: whether the server has said that what is
-            known of its conditions is not to be relied on.
-    """
+    async def prepare(self, channel: Channel) -> None:
+        """Find out what is to be asked for, before each subscription."""
 
-    request: Callable[[int], ua.MonitoredItemCreateRequest]
-    tell: Callable[[Sequence[ua.Variant]], None]
-    wants_refresh: Callable[[], bool]
+    def request(self, handle: int) -> ua.MonitoredItemCreateRequest:
+        """What the server is asked to send."""
+
+    def take(self, fields: Sequence[ua.Variant]) -> None:
+        """Hand on one event, its fields in the order of the filter's clauses."""
+
+    def wants_refresh(self) -> bool:
+        """Whether the server has said that what is known of its conditions is old; told once."""

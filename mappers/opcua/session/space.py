@@ -11,7 +11,15 @@ from mappers.opcua.session.channel import Channel, parts
 from mappers.opcua.session.types import learn_type
 from mappers.opcua.values.refusals import status_error
 
-__all__ = ["base_type", "browse", "browse_all", "declared_type", "empty_variant", "resolve"]
+__all__ = [
+    "base_type",
+    "browse",
+    "browse_all",
+    "declared_type",
+    "empty_variant",
+    "found",
+    "resolve",
+]
 
 _FORWARD_LIMIT = 1000
 """Most references of one node in one answer: a node may have more than fit into a message."""
@@ -41,6 +49,18 @@ async def resolve(
         for address, result in zip(part, results, strict=True):
             found[address] = _target(address, result)
     return found
+
+
+async def found(channel: Channel, address: Address) -> ua.NodeId:
+    """Find one node.
+
+    Raises:
+        DmiError: It cannot be found.
+    """
+    node = (await resolve(channel, [address]))[address]
+    if isinstance(node, DmiError):
+        raise node
+    return node
 
 
 def _index(channel: Channel, namespace: Namespace) -> int:

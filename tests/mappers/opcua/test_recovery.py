@@ -139,6 +139,34 @@ async def test_a_restarted_server_is_joined_again_though_its_indexes_moved(plant
     await plant.restart(padding=0)
 
 
+@pytest.mark.timeout(60)
+async def test_nothing_is_done_to_the_node_that_has_an_old_index_now(plant, join):
+    """Reading, writing, calling and events go by the new index without connecting again."""
+    space = {"namespaceUri": "urn:dmi-toolkit:plant", "objectID": "s=Pump", "eventSource": "s=Pump"}
+    driver, events, bell = await join(**space), [], asyncio.Event()
+
+    def tell(event):
+        events.append(event)
+        bell.set()
+
+    speed = at({"nodeID": PLANT + "Pump.Speed"})
+    assert [method.name for method in await driver.methods()][-1] == "Run"
+    await driver.listen(tell)
+    ears = await subscribed(driver, "Pump.Speed")
+    await driver.write(speed, 1000)
+    await plant.restart(padding=1)
+    await ears.until(lambda heard: 0 in heard and heard[0][-1].value == 1450)
+    assert [answer.value for answer in await driver.read([speed])] == [1450]
+    await driver.write(speed, 2900)
+    assert await plant._nodes["Pump.Speed"].read_value() == 2900
+    assert await driver.call("Run", {"speed": 2900, "seconds": 3600})
+    async with asyncio.timeout(8):
+        await bell.wait()
+    assert events[0].fields["ConditionName"] == "Overheating"
+    await driver.call("acknowledge", {"condition": PLANT + "Pump.Overheating"})
+    await plant.restart(padding=0)
+
+
 async def test_a_server_that_stays_away_is_given_up_and_said_so(plant, join):
     driver = await join(recoveryTime=0.3)
     ears = await subscribed(driver, "Meter.Power")

@@ -11,7 +11,7 @@ from dmi.errors import ConversionError, DeadlineError, UnavailableError
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.session.channel import Channel
 from mappers.opcua.session.feed import Feed, following
-from mappers.opcua.session.items import EventItem, Item
+from mappers.opcua.session.items import Item
 from mappers.opcua.session.ladder import Ladder, LostError, Rung
 from mappers.opcua.session.publisher import Publisher
 from mappers.opcua.values.structures import UnknownStructureError
@@ -210,16 +210,17 @@ async def test_what_cannot_be_shown_yet_waits_in_its_order(stage, monkeypatch):
     """An event with a structure that is not known yet, and a value of one."""
     told, known = [], []
 
-    def tell(fields):
-        if not known:
-            raise UnknownStructureError(ua.NodeId(5))
-        told.append(fields)
+    class Source:
+        def take(self, fields):
+            if not known:
+                raise UnknownStructureError(ua.NodeId(5))
+            told.append(fields)
 
     async def learn(channel, encoding):
         known.append(encoding)
 
     monkeypatch.setattr("mappers.opcua.session.types._learn", learn)
-    stage.feed.events.append(EventItem(lambda handle: handle, tell, lambda: False))
+    stage.feed.events.append(Source())
     events = [ua.EventFieldList(ClientHandle=1, EventFields=[ua.Variant(n)]) for n in (1, 2)]
     note = ua.EventNotificationList(Events=events)
     await stage.run(ua.NotificationMessage(SequenceNumber=1, NotificationData=[note]))
