@@ -5,10 +5,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import (
+    load_der_private_key,
+    load_pem_private_key,
+)
 
 from dmi.errors import ConfigError
 
-__all__ = ["File", "certificates_in", "load_certificate", "read_file", "revocations_in", "split"]
+__all__ = [
+    "File",
+    "certificates_in",
+    "load_certificate",
+    "load_pair",
+    "read_file",
+    "revocations_in",
+    "split",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +58,25 @@ def load_certificate(path: str | Path) -> x509.Certificate:
         return load(file.content)
     except ValueError as error:
         raise ConfigError(f"{path} is no certificate: {error}") from error
+
+
+def load_pair(certificate: str, key: str) -> tuple[File, File]:
+    """Read a certificate and its private key.
+
+    Raises:
+        ConfigError: One of them cannot be read, or they do not belong together.
+    """
+    shown, file = load_certificate(certificate), read_file(key)
+    load = load_pem_private_key if file.encoding == "pem" else load_der_private_key
+    try:
+        private = load(file.content, password=None)
+    except TypeError as error:
+        raise ConfigError(f"{key} is encrypted: write the key without a password") from error
+    except (ValueError, UnsupportedAlgorithm) as error:
+        raise ConfigError(f"{key} is no private key: {error}") from error
+    if private.public_key() != shown.public_key():
+        raise ConfigError(f"{key} is not the key of the certificate {certificate}")
+    return read_file(certificate), file
 
 
 def certificates_in(folder: Path) -> Iterator[x509.Certificate]:

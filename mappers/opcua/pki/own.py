@@ -13,7 +13,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from dmi.errors import ConfigError
 from mappers.opcua.config import OpcuaLink
-from mappers.opcua.pki.files import File, load_certificate, read_file
+from mappers.opcua.pki.files import File, load_certificate, load_pair, read_file
 
 __all__ = ["application_uri", "own_certificate"]
 
@@ -34,7 +34,7 @@ def own_certificate(link: OpcuaLink) -> tuple[File, File]:
         ConfigError: A file cannot be read or written.
     """
     if link.certificate is not None and link.private_key is not None:
-        return read_file(link.certificate), read_file(link.private_key)
+        return load_pair(link.certificate, link.private_key)
     name = hashlib.sha256(application_uri(link).encode()).hexdigest()[:8]
     folder = link.pki / "own"
     certificate, key = folder / f"{name}.der", folder / f"{name}.key.pem"

@@ -10,7 +10,7 @@ from asyncua.crypto import security_policies, uacrypto
 
 from dmi.errors import AccessDeniedError, ConfigError
 from mappers.opcua.config import OpcuaLink, SecurityMode, SecurityPolicy
-from mappers.opcua.pki.files import File, read_file
+from mappers.opcua.pki.files import File, load_pair, read_file
 from mappers.opcua.pki.own import application_uri, own_certificate
 from mappers.opcua.pki.trust import check_server
 
@@ -109,14 +109,20 @@ async def _identify(client: Client, link: OpcuaLink) -> None:
     if link.user_name is not None:
         client.set_user(link.user_name)
         if link.password_file is not None:
-            file = await asyncio.to_thread(read_file, link.password_file)
-            client.set_password(file.content.decode().rstrip("\r\n"))
+            client.set_password(await asyncio.to_thread(_password, link.password_file))
     if link.user_certificate is not None and link.user_private_key is not None:
-        certificate = await asyncio.to_thread(read_file, link.user_certificate)
-        key = await asyncio.to_thread(read_file, link.user_private_key)
+        names = link.user_certificate, link.user_private_key
+        certificate, key = await asyncio.to_thread(load_pair, *names)
         client.user_certificate = await uacrypto.load_certificate(
             certificate.content, certificate.encoding
         )
         client.user_private_key = await uacrypto.load_private_key(
             key.content, extension=key.encoding
         )
+
+
+def _password(path: str) -> str:
+    try:
+        return read_file(path).content.decode().rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} does not hold a password in UTF-8") from error
