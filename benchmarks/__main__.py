@@ -26,6 +26,8 @@ NAMES: Final = (
     "edgecore",
     "desired",
     "rest_latest",
+    "rest_beside",
+    "sse",
     "footprint",
     "ble_read",
     "ble_adverts",

@@ -7,6 +7,7 @@ so that its CPU time is not that of whoever starts it.
 import argparse
 import asyncio
 import json
+import random
 import time
 from typing import Final
 from urllib.parse import urlsplit
@@ -67,11 +68,19 @@ class _Getter:
         self._address = parts.hostname or "127.0.0.1", parts.port or 80
         self._request = f"GET {parts.path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
 
-    async def run(self, end: float, waits: list[float]) -> None:
-        """Go on until `end` on the monotonic clock; note how long each answer took."""
+    async def run(self, end: float, waits: list[float], pause: float = 0.0) -> None:
+        """Go on until `end` on the monotonic clock; note how long each answer took.
+
+        Args:
+            end: When to stop.
+            waits: Where that is noted.
+            pause: Seconds from one request to the next; a late one counts from when it was due.
+        """
         reader, writer = await asyncio.open_connection(*self._address)
-        now = time.monotonic()
+        now = time.monotonic() + pause * random.random()  # noqa: S311 - spreads them
         while now < end:
+            if pause:
+                await asyncio.sleep(now - time.monotonic())
             writer.write(self._request)
             head = await reader.readuntil(_END_OF_HEAD)
             if not head.startswith(b"HTTP/1.1 200"):
@@ -80,15 +89,17 @@ class _Getter:
             await reader.readexactly(int(head[place : head.index(b"\r\n", place)]))
             before, now = now, time.monotonic()
             waits.append(now - before)
+            now = before + pause if pause else now
         writer.close()
 
 
-async def _load(url: str, connections: int, seconds: float) -> dict[str, float]:
+async def _load(url: str, connections: int, seconds: float, rate: float) -> dict[str, float]:
     waits: list[float] = []
     begin = time.monotonic()
     async with asyncio.TaskGroup() as group:
         for _ in range(connections):
-            group.create_task(_Getter(url).run(begin + seconds, waits))
+            pause = connections / rate if rate else 0.0
+            group.create_task(_Getter(url).run(begin + seconds, waits, pause))
     taken = time.monotonic() - begin
     return {"requests_per_s": round(len(waits) / taken), **percentiles(waits)}
 
@@ -99,8 +110,9 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=5.0)
+    parser.add_argument("--rate", type=float, default=0.0, help="requests a second; 0 for any")
     options = parser.parse_args()
-    found = asyncio.run(_load(options.url, options.connections, options.seconds))
+    found = asyncio.run(_load(options.url, options.connections, options.seconds, options.rate))
     print(json.dumps(found))
 
 
