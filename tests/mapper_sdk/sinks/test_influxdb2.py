@@ -160,6 +160,19 @@ async def test_properties_of_one_device_and_time_are_one_line(sink, influx):
     ]
 
 
+async def test_two_readings_within_one_unit_of_time_are_two_lines(target, influx):
+    coarse = Influxdb2Sink(
+        Influxdb2Target.model_validate({**target.model_dump(), "precision": "ms"})
+    )
+    one, other = make_route(PLACE, "a"), make_route(PLACE, "b")
+    items = [(r, Reading(v, T0 + v / 1e6)) for v in (1.0, 2.0) for r in (one, other)]
+    lines = await body_of(coarse, influx, *items, (one, Reading(3.0, T0)), (one, Reading(4.0, T0)))
+    assert [line.count("=") - 2 for line in lines] == [4, 4, 2, 2]
+    tags = {"device": "dev-1", "namespace": "default"}
+    assert influx.bucket.of("meter", "a", **tags) == {T0: 4.0}
+    assert influx.bucket.of("meter", "b", **tags) == {T0: 2.0}
+
+
 async def test_a_fixed_field_makes_the_property_a_tag(sink, influx):
     place = Influxdb2Place(measurement="readings", field="value", quality="none")
     lines = await body_of(sink, influx, (make_route(place, "a b"), Reading(1.5, T0)))

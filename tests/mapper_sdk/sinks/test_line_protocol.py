@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dmi.errors import ConversionError
 from dmi.values import INT_MAX, INT_MIN
-from mapper_sdk.sinks.line_protocol import (
+from mapper_sdk.sinks.influxdb2.line_protocol import (
     Precision,
     field_value,
     measurement_name,

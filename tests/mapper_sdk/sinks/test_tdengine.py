@@ -19,7 +19,7 @@ from dmi.resources import DataType, DbRedis, DbTDEngine, Key
 from mapper_sdk.delivery.contract import make_route, opened
 from mapper_sdk.delivery.sink import Source
 from mapper_sdk.sinks.tdengine import TDenginePlace, TDengineSink, TDengineTarget
-from mapper_sdk.sinks.tdengine_sql import LONGEST_BYTES, LONGEST_TEXT, Row, Table, inserts, literal
+from mapper_sdk.sinks.tdengine.sql import LONGEST_BYTES, LONGEST_TEXT, Row, Table, inserts, literal
 from mapper_sdk.testing import SinkContract
 from tests.servers.tdengine import FakeTDengine, Words
 

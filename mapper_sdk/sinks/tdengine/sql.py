@@ -134,16 +134,16 @@ class Table:
 class Row(NamedTuple):
     """One reading on its way: the table it goes to and its literals."""
 
-    index: int
+    number: int
     table: Table
     values: str
 
     @classmethod
-    def make(cls, index: int, table: Table, reading: Reading, moment: int) -> "Row":
+    def make(cls, number: int, table: Table, reading: Reading, moment: int) -> "Row":
         """Write the literals.
 
         Args:
-            index: Of the reading in its batch.
+            number: Index of the reading in its batch.
             table: Where it goes.
             reading: What is written.
             moment: Its time in the unit of the database.
@@ -153,7 +153,7 @@ class Row(NamedTuple):
         """
         reason = literal(reading.reason[:_LONGEST_REASON] or None)
         value = literal(reading.value)
-        return cls(index, table, f"({moment}, {value}, {reading.quality.value}, {reason})")
+        return cls(number, table, f"({moment}, {value}, {reading.quality.value}, {reason})")
 
 
 def inserts(rows: Sequence[Row], longest: int) -> Iterator[tuple[str, Sequence[int]]]:
@@ -177,7 +177,7 @@ def inserts(rows: Sequence[Row], longest: int) -> Iterator[tuple[str, Sequence[i
                 yield "INSERT INTO " + " ".join(parts), indexes
                 parts, indexes, size, fresh = [], [], 0, True
             parts.append(table.head + row.values if fresh else row.values)
-            indexes.append(row.index)
+            indexes.append(row.number)
             size += needed
             fresh = False
     if parts:

@@ -6,30 +6,23 @@ changes nothing.
 
 import asyncio
 import base64
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, Final
 
 import aiohttp
 from pydantic import AfterValidator, Field
 
-from dmi.errors import (
-    ConfigError,
-    ConversionError,
-    DmiError,
-    RefusedError,
-    TooLargeError,
-    UnavailableError,
-)
+from dmi.errors import ConfigError, ConversionError, DmiError, UnavailableError
 from dmi.resources import DbTDEngine, Resource
 from dmi.secret_refs import SecretRef, read_secret
 from mapper_sdk.delivery.sink import Item, Settings, Sink
 from mapper_sdk.sinks.addresses import checked_address
-from mapper_sdk.sinks.http_answers import failure, status_error
-from mapper_sdk.sinks.tdengine_sql import Row, Table, inserts, precision_of, schema
+from mapper_sdk.sinks.http_answers import failure
+from mapper_sdk.sinks.tdengine.answers import TDengineError, rows_of, translated
+from mapper_sdk.sinks.tdengine.sql import Row, Table, inserts, precision_of, schema
 from mapper_sdk.sinks.tls import Tls, make_context
 
-__all__ = ["TDengineError", "TDenginePlace", "TDengineSink", "TDengineTarget"]
+__all__ = ["TDenginePlace", "TDengineSink", "TDengineTarget"]
 
 _PORT: Final = 6041
 _LONGEST_STATEMENT: Final = 512 * 1024  # the server's own limit is 1 MiB by default
@@ -74,18 +67,6 @@ class TDenginePlace(Settings):
     """Where readings go: the tables are the target's, so nothing is to choose."""
 
 
-class TDengineError(Exception):
-    """What the server answered instead of doing it.
-
-    Attributes:
-        code: Its error code, without the highest bit.
-    """
-
-    def __init__(self, code: int, text: str) -> None:
-        super().__init__(f"TDengine error {code:#06x}: {text[:300]}")
-        self.code = code
-
-
 class TDengineSink(Sink[TDengineTarget, TDenginePlace]):
     """Writes to one database, many rows in a statement."""
 
@@ -123,7 +104,7 @@ class TDengineSink(Sink[TDengineTarget, TDenginePlace]):
             await self._prepare()
         except TDengineError as error:
             await self.close()
-            problem = _translated(error)
+            problem = translated(error)
             raise (problem if problem.retryable else ConfigError(str(error))) from error
         except DmiError:
             await self.close()
@@ -147,7 +128,7 @@ class TDengineSink(Sink[TDengineTarget, TDenginePlace]):
             try:
                 await self._run(statement, self.target.database.lower())
             except TDengineError as error:
-                problem = _translated(error)
+                problem = translated(error)
                 if len(indexes) > 1 or problem.retryable or isinstance(problem, ConfigError):
                     raise problem from error
                 failed[indexes[0]] = problem
@@ -188,55 +169,10 @@ class TDengineSink(Sink[TDengineTarget, TDenginePlace]):
                 said = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             raise failure(error) from error
-        return _rows_of(response.status, said)
+        return rows_of(response.status, said)
 
     async def close(self) -> None:
         """See `Sink.close`."""
         session, self._session = self._session, None
         if session is not None:
             await session.close()
-
-
-def _rows_of(status: int, said: bytes) -> list[list[Any]]:
-    """Read an answer; which status goes with an error is a setting of the adapter."""
-    try:
-        answer = json.loads(said)
-        code = answer["code"] & 0xFFFF
-    except (ValueError, KeyError, TypeError) as error:
-        if status != 200:
-            raise status_error(status, said.decode("utf-8", "replace")) from error
-        raise UnavailableError("what answers is no taosAdapter") from error
-    if code:
-        raise TDengineError(code, str(answer.get("desc", "")))
-    if status != 200:
-        raise status_error(status, "")
-    rows: list[list[Any]] = answer.get("data") or []
-    return rows
-
-
-_A_HUMAN: Final = frozenset(
-    {0x0207, 0x0208, 0x0303, 0x0315, 0x0380, 0x0383, 0x0388, 0x2616, 0x2644}
-)
-_AUTHENTICATION: Final = range(0x0350, 0x0359)
-_STATEMENT_TOO_LONG: Final = 0x0219
-_THE_READINGS: Final = frozenset({0x0216, 0x021B, 0x0224, 0x060B})
-_STATEMENT: Final = range(0x2600, 0x26FF)
-_TABLES_ARE_GONE: Final = frozenset({0x2603, 0x2618, 0x2662})
-
-
-def _translated(error: TDengineError) -> DmiError:
-    """Say whose fault it is.
-
-    Source:
-        TDengine reference, "Error Codes"; "REST API", which groups some of them.
-    """
-    code, text = error.code, str(error)
-    if code in _A_HUMAN or code in _AUTHENTICATION:
-        return ConfigError(text)
-    if code == _STATEMENT_TOO_LONG:
-        return TooLargeError(text)
-    if code in _TABLES_ARE_GONE:
-        return UnavailableError(text)  # opening makes them again
-    if code in _THE_READINGS or code in _STATEMENT:
-        return RefusedError(text)
-    return UnavailableError(text)
