@@ -3,13 +3,14 @@
 from collections.abc import Mapping, Sequence
 from typing import Final, Protocol
 
-from dmi.errors import ConversionError, DriverBugError
+from dmi.errors import ConversionError, DmiError, DriverBugError
 from dmi.methods import Method, checked_arguments, named_method, property_schema
 from dmi.readings import Reading, Value
 from dmi.resources import DeviceMethod, Key
 from mapper_sdk.devices import Plan
-from mapper_sdk.session import Begin, Session
+from mapper_sdk.session import REQUEST_LIMIT, Begin, Session
 from mapper_sdk.twin import checked_value
+from mapper_sdk.writing import Progress
 
 __all__ = ["Callee", "call_method", "declared_methods", "own_methods"]
 
@@ -67,7 +68,8 @@ async def call_method(
         session: Of the device.
         name: Of the method.
         arguments: As JSON has them, or typed already.
-        begin: Called once, when it is about to take effect; what it raises stops it.
+        begin: Called once, when it is about to take effect; what it raises stops it. Who
+            gives it bounds the wait for the turn on the bus too.
 
     Returns:
         Its results; of a declared method, what each property reads back.
@@ -76,18 +78,17 @@ async def call_method(
         NotFoundError: There is no such method.
         ConversionError: An argument is missing, unknown or does not fit.
         DmiError: The device refuses it or is away. Of several properties the ones before
-            the refused one are written then.
+            the refused one may be written then, which the text says.
     """
-    once = _once(begin) if begin is not None else _nothing
     declared = declared_methods(session.plan)
     if any(method.name == name for method in declared):
-        return await _write_all(session, named_method(declared, name), arguments, once)
+        return await _write_all(session, named_method(declared, name), arguments, begin)
     own = own_methods(session)
     if not own:
         # Away, perhaps: the session says so better.
-        return await session.call(name, {}, once)
+        return await session.call(name, {})
     values = checked_arguments(named_method([*declared, *own], name), arguments)
-    results = await session.call(name, values, once)
+    results = await session.call(name, values, begin, limit=_limit(begin))
     wrong = [key for key, value in results.items() if not isinstance(value, _VALUES)]
     if wrong:
         raise DriverBugError(f"result {wrong[0]!r} of method {name!r} is no value")
@@ -95,7 +96,7 @@ async def call_method(
 
 
 async def _write_all(
-    session: Session, method: Method, arguments: Mapping[str, object], begin: Begin
+    session: Session, method: Method, arguments: Mapping[str, object], begin: Begin | None
 ) -> Mapping[str, Reading]:
     device = str(session.plan.key)
     if not arguments:
@@ -104,7 +105,20 @@ async def _write_all(
     given = checked_arguments(method, arguments)
     names = [name for name in method.arguments if name in given]
     values = {name: checked_value(session.point(name), given[name]) for name in names}
-    return {name: await session.write(name, value, begin) for name, value in values.items()}
+    progress = Progress()
+    try:
+        await session.write_all(values, progress, begin, limit=_limit(begin))
+    except DmiError as error:
+        if not progress.written:
+            raise
+        text = f"{error.message}; written before: {', '.join(progress.written)}"
+        raise type(error)(text, device=device) from error
+    readings = {name: session.point(name).latest for name in names}
+    return {name: reading for name, reading in readings.items() if reading is not None}
+
+
+def _limit(begin: Begin | None) -> float | None:
+    return REQUEST_LIMIT if begin is None else None
 
 
 def _declared(plan: Plan, method: DeviceMethod) -> Method:
@@ -116,20 +130,3 @@ def _declared(plan: Plan, method: DeviceMethod) -> Method:
         for point in points
     }
     return Method(method.name, method.description, schemas, schemas)
-
-
-def _once(begin: Begin) -> Begin:
-    """A method that writes several properties begins with the first of them."""
-    begun = False
-
-    def begin_once() -> None:
-        nonlocal begun
-        if not begun:
-            begin()
-            begun = True
-
-    return begin_once
-
-
-def _nothing() -> None:
-    """Nobody asks when it begins."""

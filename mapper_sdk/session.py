@@ -28,7 +28,7 @@ from mapper_sdk.planning import adopt, diff_plans
 from mapper_sdk.twin import Wishes, checked_value
 from mapper_sdk.writing import Progress
 
-__all__ = ["Begin", "Session"]
+__all__ = ["REQUEST_LIMIT", "Begin", "Session"]
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,8 @@ Begin = Callable[[], None]
 """Told that something is about to be done at the device."""
 
 _HOPELESS = (ConfigError, ConversionError, UnsupportedError)
-_REQUEST_LIMIT = 15.0
-
-
-def _at_once() -> None:
-    """Nothing is to be asked before."""
+REQUEST_LIMIT = 15.0
+"""Seconds that somebody who asks waits for a turn on the bus."""
 
 
 class Session:
@@ -121,7 +118,7 @@ class Session:
         return point
 
     async def read_now(
-        self, names: Iterable[str], *, limit: float = _REQUEST_LIMIT
+        self, names: Iterable[str], *, limit: float = REQUEST_LIMIT
     ) -> Mapping[str, Reading]:
         """Read these properties from the device itself; derived ones as apps gave them last.
 
@@ -153,13 +150,8 @@ class Session:
                 raise
             raise type(error)(error.message, device=str(self.plan.key)) from error
 
-    async def write(self, name: str, value: Value, begin: Begin = _at_once) -> Reading:
+    async def write(self, name: str, value: Value) -> Reading:
         """Write a property and give what the device reads back. No wish changes by it.
-
-        Args:
-            name: Of the property.
-            value: In its unit.
-            begin: Called when its turn has come; what it raises keeps it from being written.
 
         Raises:
             DmiError: The value may not be written, or the device refuses it or is away.
@@ -168,7 +160,6 @@ class Session:
         connection = self._connected()
 
         async def write_now() -> Reading:
-            begin()
             # The declaration may have changed while this waited for its turn.
             point = self.point(name)
             return await connection.write(point, checked_value(point, value))
@@ -184,10 +175,10 @@ class Session:
         self,
         values: Mapping[str, Value],
         progress: Progress,
-        begin: Begin = _at_once,
+        begin: Begin | None = None,
         *,
         read_back: bool = True,
-        limit: float = _REQUEST_LIMIT,
+        limit: float | None = REQUEST_LIMIT,
     ) -> None:
         """Write several properties, all checked before the first; no wish changes by it.
 
@@ -196,7 +187,7 @@ class Session:
             progress: Told what is written.
             begin: Called when their turn has come; what it raises keeps them from being written.
             read_back: Read them when they are written.
-            limit: Most seconds to wait for the turn.
+            limit: Most seconds to wait for the turn; None where the caller sees to that.
 
         Raises:
             DmiError: A value may not be written, or the device refuses it or is away.
@@ -205,7 +196,8 @@ class Session:
         connection = self._connected()
 
         async def write_now() -> None:
-            begin()
+            if begin is not None:
+                begin()
             # The declaration may have changed while this waited for its turn.
             writes = self._checked(values)
             await connection.write_all(writes, progress)
@@ -224,7 +216,12 @@ class Session:
         return self._connection.methods if self._connection is not None else ()
 
     async def call(
-        self, name: str, arguments: Mapping[str, Value], begin: Begin = _at_once
+        self,
+        name: str,
+        arguments: Mapping[str, Value],
+        begin: Begin | None = None,
+        *,
+        limit: float | None = REQUEST_LIMIT,
     ) -> Mapping[str, Value]:
         """Run one of the device's own methods.
 
@@ -232,6 +229,7 @@ class Session:
             name: Of the method.
             arguments: By name.
             begin: Called when its turn has come; what it raises keeps it from being run.
+            limit: Most seconds to wait for the turn; None where the caller sees to that.
 
         Raises:
             NotFoundError: The device has no such method.
@@ -242,10 +240,11 @@ class Session:
             raise NotFoundError(f"there is no method {name!r}", device=str(self.plan.key))
 
         async def call_now() -> Mapping[str, Value]:
-            begin()
+            if begin is not None:
+                begin()
             return await connection.call(name, arguments)
 
-        return await self._request(call_now, connection)
+        return await self._request(call_now, connection, limit)
 
     async def history(self, name: str, start: float, end: float, limit: int) -> Sequence[Reading]:
         """Read what the device keeps of a property's past, oldest first.
@@ -274,7 +273,7 @@ class Session:
         self,
         run: Callable[[], Awaitable[Result]],
         connection: Connection,
-        seconds: float = _REQUEST_LIMIT,
+        seconds: float | None = REQUEST_LIMIT,
     ) -> Result:
         limit = asyncio.timeout(seconds)
 

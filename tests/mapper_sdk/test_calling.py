@@ -7,6 +7,7 @@ import pytest
 from dmi.errors import (
     ConflictError,
     ConversionError,
+    DeadlineError,
     DriverBugError,
     NotFoundError,
     RefusedError,
@@ -144,3 +145,29 @@ async def test_a_driver_that_cannot_call_offers_nothing(make):
         assert plant.mapper.methods() == {}
         with pytest.raises(NotFoundError):
             await plant.mapper.call(DEV, "add", {"a": 1}, Begin())
+
+
+async def test_who_is_told_when_it_begins_waits_for_its_turn_as_long_as_it_likes(plant):
+    session = plant.session()
+    plant.station().hold = asyncio.Event()
+    first = asyncio.create_task(plant.mapper.call(DEV, "add", {"a": 1}, Begin()))
+    await plant.clock.settle()
+    begin = Begin()
+    second = asyncio.create_task(plant.mapper.call(DEV, "add", {"a": 2}, begin))
+    with pytest.raises(DeadlineError, match="the bus is busy"):
+        await session.call("add", {"a": 3}, limit=0.01)
+    assert begin.times == 0
+    plant.station().hold.set()
+    assert [await first, await second] == [{"sum": 2}, {"sum": 3}]
+
+
+async def test_a_failure_in_the_middle_says_what_is_written(plant):
+    def refuse_the_second(cell, _value):
+        if cell == 2:
+            raise RefusedError("stuck")
+
+    plant.station().on_write = refuse_the_second
+    with pytest.raises(RefusedError, match="stuck; written before: t"):
+        await plant.mapper.call(DEV, "set", {"t": 7, "u": 8}, Begin())
+    with pytest.raises(RefusedError, match=r"stuck$"):
+        await plant.mapper.call(DEV, "set", {"u": 8}, Begin())
