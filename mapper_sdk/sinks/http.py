@@ -127,7 +127,7 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
             raise OverloadedError(f"the server has asked for silence for {wait:.0f} s more")
         failed: dict[int, DmiError] = {}
         problem: DmiError | None = None
-        for group in _grouped(items, failed):
+        for group in self._grouped(items, failed):
             if problem is None:
                 problem = await self._deliver(group, failed)
             else:
@@ -154,6 +154,39 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
             login = f"{target.username}:{read_secret(target.password)}"
             headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
         return headers
+
+    def _grouped(
+        self, items: Sequence[Item[HttpPlace]], failed: dict[int, DmiError]
+    ) -> list[_Group]:
+        """Divide a batch into requests, in the order of their first readings."""
+        groups: dict[tuple[object, ...], list[tuple[int, Source, Reading]]] = {}
+        for index, (route, reading) in enumerate(items):
+            source, kind = route.source, self._kind(route)
+            try:
+                if kind[2] == "kubeedge":
+                    if reading.value is None:
+                        continue  # that form has no way to say so
+                    format_value(reading.value, source.type)
+                else:
+                    check_json(source, reading)
+            except ConversionError as error:
+                failed[index] = error
+                continue
+            apart: object = None
+            if kind[2] == "device":
+                apart = source.device
+            elif kind[2] in ("json", "kubeedge"):
+                apart = index
+            groups.setdefault((kind, apart), []).append((index, source, reading))
+        return [_Group(self._kind(items[group[0][0]][0]), group) for group in groups.values()]
+
+    def _kind(self, route: Route[HttpPlace]) -> _Kind:
+        kind = route.cache
+        if not isinstance(kind, tuple):
+            place = route.place
+            path = Template(place.path).fill(route.source, url_segment)
+            kind = route.cache = (path, place.method, place.body or self.target.body)
+        return kind
 
     async def _deliver(self, group: _Group, failed: dict[int, DmiError]) -> DmiError | None:
         """Post a group, halved while the server refuses it; what it says no to is in `failed`.
@@ -227,39 +260,6 @@ def _pause(retry_after: str) -> float:
         return float(retry_after)
     moment = parsedate_to_datetime(retry_after)
     return (moment - datetime.now(moment.tzinfo or UTC)).total_seconds()
-
-
-def _grouped(items: Sequence[Item[HttpPlace]], failed: dict[int, DmiError]) -> list[_Group]:
-    """Divide a batch into requests, in the order of their first readings."""
-    groups: dict[tuple[object, ...], list[tuple[int, Source, Reading]]] = {}
-    for index, (route, reading) in enumerate(items):
-        source, kind = route.source, _kind(route)
-        try:
-            if kind[2] == "kubeedge":
-                if reading.value is None:
-                    continue  # that form has no way to say so
-                format_value(reading.value, source.type)
-            else:
-                check_json(source, reading)
-        except ConversionError as error:
-            failed[index] = error
-            continue
-        apart: object = None
-        if kind[2] == "device":
-            apart = source.device
-        elif kind[2] in ("json", "kubeedge"):
-            apart = index
-        groups.setdefault((kind, apart), []).append((index, source, reading))
-    return [_Group(_kind(items[group[0][0]][0]), group) for group in groups.values()]
-
-
-def _kind(route: Route[HttpPlace]) -> _Kind:
-    kind = route.cache
-    if not isinstance(kind, tuple):
-        place = route.place
-        path = Template(place.path).fill(route.source, url_segment)
-        kind = route.cache = (path, place.method, place.body)
-    return kind
 
 
 def _body(form: Body, items: Sequence[tuple[int, Source, Reading]]) -> bytes:

@@ -63,11 +63,14 @@ class HttpTarget(Settings):
         description="How long a request may take until it is answered.",
         json_schema_extra={"unit": "s"},
     )
+    body: Body = Field(
+        default="array", description="Form of requests where a place, or a Device, says none."
+    )
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
-        default_factory=dict, description="Headers that each request has."
+        default={}, description="Headers that each request has."
     )
     secret_headers: Annotated[dict[str, SecretRef], AfterValidator(_headers)] = Field(
-        default_factory=dict,
+        default={},
         description="The same with secret values, such as API keys: header to reference.",
     )
     token: SecretRef | None = Field(
@@ -99,8 +102,9 @@ class HttpPlace(Settings):
         "in it; each set of names gets requests of its own.",
     )
     method: Literal["POST", "PUT"] = Field(default="POST", description="Of the requests.")
-    body: Body = Field(
-        default="array",
+    body: Body | None = Field(
+        default=None,
         description="A JSON `array` of readings, the same as `ndjson`, one `device` with its "
-        "readings, one reading as `json`, or one as `kubeedge` has it.",
+        "readings, one reading as `json`, or one as `kubeedge` has it; without it, as the target "
+        "says.",
     )

@@ -14,7 +14,7 @@ from dmi.resources import PushMqtt, Resource
 from mapper_sdk.delivery.sink import Item, Route, Sink, Source
 from mapper_sdk.sinks.mqtt_connection import Connection
 from mapper_sdk.sinks.mqtt_flight import Message
-from mapper_sdk.sinks.mqtt_settings import MqttPlace, MqttTarget
+from mapper_sdk.sinks.mqtt_settings import MqttPlace, MqttTarget, Payload
 from mapper_sdk.sinks.payloads import (
     Template,
     check_json,
@@ -47,10 +47,11 @@ class _Prepared(Properties):
 class _Way:
     """What is the same for all readings of one route: its topic and MQTT 5 properties."""
 
-    def __init__(self, source: Source, place: MqttPlace) -> None:
+    def __init__(self, source: Source, place: MqttPlace, target: MqttTarget) -> None:
         self.place = place
-        self.topic = Template(place.topic_template).fill(source, topic_level)
-        self.properties = _properties(place)
+        self.payload = place.payload or target.payload
+        self.topic = Template(place.topic_template(self.payload)).fill(source, topic_level)
+        self.properties = _properties(place, self.payload)
 
     def message(self, payload: bytes) -> Message:
         place = self.place
@@ -143,10 +144,10 @@ class MqttSink(Sink[MqttTarget, MqttPlace]):
         for index, (route, reading) in enumerate(items):
             if not index % _CHUNK:
                 await asyncio.sleep(0)
-            way, payload = _way(route), route.place.payload
-            if payload == "sparkplug":
+            way = self._way(route)
+            if way.payload == "sparkplug":
                 metrics.append((index, route.source, reading))
-            elif payload == "device":
+            elif way.payload == "device":
                 key = (route.source.device, way.topic, way.place.qos, way.place.retained)
                 devices.setdefault(key, (way, []))[1].append(index)
             else:
@@ -158,6 +159,12 @@ class MqttSink(Sink[MqttTarget, MqttPlace]):
                     packs += [(way.message(text), (index,))] if text is not None else []
         packs += _device_packs(items, devices.values(), refused)
         return packs + self._metric_packs(metrics, refused) if metrics else packs
+
+    def _way(self, route: Route[MqttPlace]) -> _Way:
+        way = route.cache
+        if not isinstance(way, _Way):
+            way = route.cache = _Way(route.source, route.place, self.target)
+        return way
 
     def _metric_packs(
         self, metrics: Sequence[tuple[int, Source, Reading]], refused: dict[int, DmiError]
@@ -193,15 +200,8 @@ class MqttSink(Sink[MqttTarget, MqttPlace]):
             self._connection.fire([_plain(one) for one in self._node.birth(time.time())])
 
 
-def _way(route: Route[MqttPlace]) -> _Way:
-    way = route.cache
-    if not isinstance(way, _Way):
-        way = route.cache = _Way(route.source, route.place)
-    return way
-
-
 def _text(way: _Way, source: Source, reading: Reading) -> bytes | None:
-    if way.place.payload == "json":
+    if way.payload == "json":
         return reading_json(source, reading)
     text = kubeedge_text(way.topic, source, reading)
     return None if text is None else text.encode()
@@ -234,8 +234,8 @@ def _plain(one: Publish) -> Message:
     return Message(one.topic, one.payload)
 
 
-def _properties(place: MqttPlace) -> Properties | None:
-    content = _CONTENT.get(place.payload)
+def _properties(place: MqttPlace, payload: Payload) -> Properties | None:
+    content = _CONTENT.get(payload)
     if not (content or place.expiry or place.user_properties):
         return None
     properties = _Prepared(PacketTypes.PUBLISH)  # type: ignore[no-untyped-call]

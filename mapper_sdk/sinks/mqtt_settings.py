@@ -191,6 +191,9 @@ class MqttTarget(BrokerSettings):
         description="MQTT 5: how long the broker remembers what it has already got with QoS 2.",
         json_schema_extra={"unit": "s"},
     )
+    payload: Payload = Field(
+        default="json", description="Form of messages where a place, or a Device, says none."
+    )
     status: Status | None = Field(
         default=None, description="Birth and last will; see [Status](#status)."
     )
@@ -214,10 +217,10 @@ class MqttPlace(Settings):
         "in it. By default `dmi/data/{namespace}/{device}/{property}`; payload `device` leaves "
         "out the last.",
     )
-    payload: Payload = Field(
-        default="json",
+    payload: Payload | None = Field(
+        default=None,
         description="One message per reading as `json` or as `kubeedge` text, one per `device` "
-        "and batch, or `sparkplug` B.",
+        "and batch, or `sparkplug` B; without it, as the target says.",
     )
     qos: int = Field(default=1, ge=0, le=2, description="Quality of service.")
     retained: bool = Field(
@@ -231,7 +234,7 @@ class MqttPlace(Settings):
         json_schema_extra={"unit": "s"},
     )
     user_properties: dict[str, str] = Field(
-        default_factory=dict, description="MQTT 5: names and texts that go with each message."
+        default={}, description="MQTT 5: names and texts that go with each message."
     )
 
     @model_validator(mode="after")
@@ -242,10 +245,9 @@ class MqttPlace(Settings):
             raise ValueError("Sparkplug says what its topics are")
         return self
 
-    @property
-    def topic_template(self) -> str:
-        """The topic, or what it is by default."""
+    def topic_template(self, payload: Payload) -> str:
+        """The topic, or what it is by default for a form of message."""
         if self.topic:
             return self.topic
         device = "dmi/data/{namespace}/{device}"
-        return device if self.payload == "device" else f"{device}/{{property}}"
+        return device if payload == "device" else f"{device}/{{property}}"

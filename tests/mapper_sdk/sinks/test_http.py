@@ -141,6 +141,14 @@ async def test_the_same_content_has_the_same_key(server, sink):
     assert len(server.requests) == 2
 
 
+async def test_the_target_says_the_form_where_the_place_does_not(server):
+    async with opened(sink := HttpSink(HttpTarget(url=server.url, body="ndjson"))):
+        assert not await sink.send(make_items(make_route(HttpPlace()), 2))
+        assert not await sink.send(make_items(make_route(HttpPlace(body="array")), 1))
+    types = [request.headers["Content-Type"] for request in server.requests]
+    assert types == ["application/x-ndjson", "application/json"]
+
+
 async def test_kubeedges_form(server, sink):
     route = make_route(HttpPlace(body="kubeedge", path="/push"), "t&p", DataType.STRING)
     readings = [Reading("a=b c", START), Reading(None, START, Quality.BAD, "deadline")]

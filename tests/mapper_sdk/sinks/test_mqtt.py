@@ -322,10 +322,13 @@ async def values_of_devices(server, prefix):
     assert await until(both, 10)
 
 
-async def test_kubeedges_text_leaves_out_what_has_no_value(server, prefix):
-    route = make_route(MqttPlace(topic=f"{prefix}/x", payload="kubeedge"))
+@pytest.mark.parametrize("said_by", ["place", "target"])
+async def test_kubeedges_text_leaves_out_what_has_no_value(server, prefix, said_by):
+    said = {"payload": "kubeedge"}
+    route = make_route(MqttPlace(topic=f"{prefix}/x", **(said if said_by == "place" else {})))
     readings = [Reading(21.5, START), Reading(None, START, Quality.BAD, "deadline")]
-    async with opened(sink := MqttSink(target(server))):
+    settings = said if said_by == "target" else {}
+    async with opened(sink := MqttSink(target(server, **settings))):
         assert not await sink.send([(route, reading) for reading in readings])
         text = f"time is 2026-09-21 14:13:20  {prefix}/x: 21.5"
 
@@ -461,8 +464,8 @@ def test_wrong_places_are_refused(settings):
 
 
 def test_where_readings_go_by_default():
-    assert MqttPlace().topic_template == "dmi/data/{namespace}/{device}/{property}"
-    assert MqttPlace(payload="device").topic_template == "dmi/data/{namespace}/{device}"
+    assert MqttPlace().topic_template("json") == "dmi/data/{namespace}/{device}/{property}"
+    assert MqttPlace().topic_template("device") == "dmi/data/{namespace}/{device}"
 
 
 def test_a_devices_push_method():
