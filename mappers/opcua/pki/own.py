@@ -15,7 +15,7 @@ from dmi.errors import ConfigError
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.pki.files import File, load_certificate, load_pair, read_file
 
-__all__ = ["application_uri", "own_certificate"]
+__all__ = ["application_uri", "own_certificate", "own_path"]
 
 _VALID_DAYS = 10 * 365
 _making = threading.Lock()
@@ -27,6 +27,14 @@ def application_uri(link: OpcuaLink) -> str:
     return link.application_uri or f"urn:{socket.gethostname()}:dmi:opcua"
 
 
+def own_path(link: OpcuaLink) -> Path:
+    """Where our certificate lies, or will lie."""
+    if link.certificate is not None:
+        return Path(link.certificate)
+    name = hashlib.sha256(application_uri(link).encode()).hexdigest()[:8]
+    return link.pki / "own" / f"{name}.der"
+
+
 def own_certificate(link: OpcuaLink) -> tuple[File, File]:
     """Our certificate and its key: those of the settings, or our own. Blocks.
 
@@ -35,17 +43,15 @@ def own_certificate(link: OpcuaLink) -> tuple[File, File]:
     """
     if link.certificate is not None and link.private_key is not None:
         return load_pair(link.certificate, link.private_key)
-    name = hashlib.sha256(application_uri(link).encode()).hexdigest()[:8]
-    folder = link.pki / "own"
-    certificate, key = folder / f"{name}.der", folder / f"{name}.key.pem"
+    certificate = own_path(link)
+    key = certificate.with_suffix(".key.pem")
     with _making:
         if not certificate.exists() or not key.exists() or _is_over(certificate):
             try:
                 _make(application_uri(link), certificate, key)
             except OSError as error:
-                raise ConfigError(
-                    f"cannot keep our own certificate in {folder}: {error.strerror}; set `pkiDir`"
-                ) from error
+                where = f"cannot keep our own certificate in {certificate.parent}"
+                raise ConfigError(f"{where}: {error.strerror}; set `pkiDir`") from error
     return read_file(certificate), read_file(key)
 
 

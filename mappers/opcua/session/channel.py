@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 
 from dmi.errors import DmiError, UnavailableError
 from mappers.opcua.config import OpcuaLink
-from mappers.opcua.session.endpoints import prepared_client
+from mappers.opcua.session.endpoints import connection_error, prepared_client
 from mappers.opcua.values.refusals import error_of, status_error
 from mappers.opcua.values.structures import Structures
 
@@ -74,9 +74,9 @@ class Channel:
             await client._connect_sequence()
             self.life += 1
             await self._learn()
-        except _LIBRARY_ERRORS as error:
+        except (*_LIBRARY_ERRORS, AssertionError) as error:
             await self.close()
-            raise error_of(error, what) from error
+            raise connection_error(error, self.link, what) from error
         except (DmiError, asyncio.CancelledError):
             await self.close()
             raise
@@ -98,8 +98,9 @@ class Channel:
                 self.structures.forget()
                 self.life += 1
             await self._learn()
-        except _LIBRARY_ERRORS as error:
-            raise error_of(error, f"connecting again to {self.link.address}") from error
+        except (*_LIBRARY_ERRORS, AssertionError) as error:
+            what = f"connecting again to {self.link.address}"
+            raise connection_error(error, self.link, what) from error
         return same
 
     async def close(self) -> None:

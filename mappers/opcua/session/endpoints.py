@@ -8,13 +8,14 @@ from asyncua import Client, ua
 from asyncua.client.ua_session import UaSession
 from asyncua.crypto import security_policies, uacrypto
 
-from dmi.errors import AccessDeniedError, ConfigError
+from dmi.errors import AccessDeniedError, ConfigError, DmiError, UnavailableError
 from mappers.opcua.config import OpcuaLink, SecurityMode, SecurityPolicy
 from mappers.opcua.pki.files import File, load_pair, read_file
-from mappers.opcua.pki.own import application_uri, own_certificate
+from mappers.opcua.pki.own import application_uri, own_certificate, own_path
 from mappers.opcua.pki.trust import check_server
+from mappers.opcua.values.refusals import error_of, status_name
 
-__all__ = ["choose_endpoint", "prepared_client"]
+__all__ = ["choose_endpoint", "connection_error", "prepared_client"]
 
 _POLICIES = {
     SecurityPolicy.BASIC256SHA256: security_policies.SecurityPolicyBasic256Sha256,
@@ -27,12 +28,39 @@ _MODES = {
     SecurityMode.ENCRYPT: ua.MessageSecurityMode.SignAndEncrypt,
 }
 
+_UNWELCOME = frozenset(
+    getattr(ua.StatusCodes, name)
+    for name in (
+        *("BadSecurityChecksFailed", "BadCertificateUntrusted", "BadCertificateInvalid"),
+        *("BadCertificateUriInvalid", "BadCertificateTimeInvalid", "BadCertificateRevoked"),
+        *("BadCertificateUseNotAllowed", "BadCertificateChainIncomplete"),
+        *("BadCertificateHostNameInvalid", "BadCertificateIssuerTimeInvalid"),
+    )
+)
+"""What servers say of a certificate of ours that they do not like."""
+
 
 class _Session(UaSession):  # type: ignore[misc]  # asyncua is not typed soundly
     """asyncua's session without its own publish loop: ours keeps count of what is missing."""
 
     def ensure_publish_loop(self) -> None:
         """Start nothing."""
+
+
+def connection_error(error: Exception, link: OpcuaLink, what: str) -> DmiError:
+    """The error that an exception stands for that came while connecting.
+
+    Where the server does not like our certificate, the text says what is to be done.
+    """
+    # asyncua asserts, after a refusal, that the server has let it in; which one it was is lost.
+    lost = isinstance(error, AssertionError)
+    if link.mode is not SecurityMode.NONE and (lost or getattr(error, "code", 0) in _UNWELCOME):
+        reason = "" if lost else f" ({status_name(getattr(error, 'code', 0))})"
+        return AccessDeniedError(
+            f"{what}: the server does not accept our certificate{reason}; its owner must, "
+            f"it is {own_path(link)}"
+        )
+    return UnavailableError(f"{what}: the server hung up") if lost else error_of(error, what)
 
 
 async def prepared_client(link: OpcuaLink) -> Client:

@@ -4,6 +4,7 @@ import asyncio
 import importlib.util
 import json
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -434,3 +435,61 @@ async def test_a_user_with_a_certificate(join, tmp_path):
         userPrivateKey=str(next(folder.glob("*.key.pem"))),
     )
     assert len(await driver.read([at({"nodeID": "i=2258"})])) == 1
+
+
+async def test_a_server_that_must_accept_us_first(join, tmp_path):
+    """The error says which file its owner needs; with that accepted there it heals."""
+    pki = tmp_path / "server"
+    strict = peer.ForeignServer(peer.installed(), pki, "--strict")
+    await asyncio.to_thread(strict.start)
+    settings = {"url": strict.url, "trustAnyServer": True}
+    try:
+        for policy in POLICIES[:2]:
+            with pytest.raises(AccessDeniedError, match="its owner must, it is ") as refused:
+                await join(securityPolicy=policy, **settings)
+        own = Path(str(refused.value).rpartition(" ")[2])
+        shutil.copy(own, pki / "trusted" / "certs" / "mapper.der")
+        for refusal in (pki / "rejected").iterdir():
+            refusal.unlink()
+        async with asyncio.timeout(15):
+            while True:
+                try:
+                    driver = await join(securityPolicy=POLICIES[0], **settings)
+                except AccessDeniedError:  # it looks into its folder now and then
+                    await asyncio.sleep(0.2)
+                else:
+                    break
+        assert isinstance((await driver.read([at({"nodeID": "i=2258"})]))[0], Reading)
+        await driver.close()
+    finally:
+        strict.kill()
+
+
+@pytest.mark.parametrize("moment", ["before", "amid"])
+async def test_a_server_that_hangs_while_it_is_subscribed_to(server, join, caplog, moment):
+    driver = await join(timeout=0.5, recoveryTime=1)
+    visits, ears = [at({"nodeID": f"{PLANT}Item{n}"}) for n in range(60)], Ears()
+    create = driver._peer.channel.session.create_monitored_items
+    began = time.monotonic()
+
+    async def stop_amid(parameters):
+        results = await create(parameters)
+        server.signal(signal.SIGSTOP)
+        return results
+
+    if moment == "before":
+        server.signal(signal.SIGSTOP)
+    else:
+        driver._peer.channel.session.create_monitored_items = stop_amid
+    try:
+        with pytest.raises(UnavailableError):
+            await driver.subscribe(visits, ears.publish)
+        assert time.monotonic() - began < 5
+        with pytest.raises(UnavailableError):
+            await driver.read(visits[:1])
+    finally:
+        server.signal(signal.SIGCONT)
+    await driver.connect()
+    assert await driver.subscribe(visits, ears.publish) == [None] * 60
+    await ears.until(lambda heard: len(heard) == 60)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []

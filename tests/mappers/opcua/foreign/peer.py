@@ -49,10 +49,11 @@ def free_port() -> int:
 class ForeignServer:
     """One node-opcua server process."""
 
-    def __init__(self, folder: Path, pki: Path, limit: int = 25) -> None:
+    def __init__(self, folder: Path, pki: Path, *options: str, limit: int = 25) -> None:
         self.port = free_port()
         self.url = f"opc.tcp://127.0.0.1:{self.port}"
         self._command = ["node", str(HERE / "server.mjs"), str(self.port), str(pki), str(limit)]
+        self._command += options
         self._folder = folder
         self._process: subprocess.Popen[str] | None = None
 
@@ -70,6 +71,10 @@ class ForeignServer:
                 json.loads(line)
                 return
         pytest.fail("the node-opcua server did not start")
+
+    def signal(self, number: int) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
 
     def kill(self) -> None:
         if self._process is not None:

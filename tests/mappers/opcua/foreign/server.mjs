@@ -14,7 +14,7 @@ const { OPCUACertificateManager } = require("node-opcua-certificate-manager");
 const [port, pki, limit] = process.argv.slice(2);
 const certificates = new OPCUACertificateManager({
   rootFolder: pki,
-  automaticallyAcceptUnknownCertificate: true,
+  automaticallyAcceptUnknownCertificate: !process.argv.includes("--strict"),
 });
 await certificates.initialize();
 const server = new opcua.OPCUAServer({
