@@ -26,6 +26,7 @@ class Keeper:
     def __init__(self, spool: Spool, clock: Clock) -> None:
         self.spool = spool
         self.calls = 0
+        self._used = False
         self._clock = clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"spool {spool.path.stem}")
 
@@ -47,11 +48,13 @@ class Keeper:
         self, method: Callable[[*Arguments], Result], *arguments: *Arguments
     ) -> Future[Result]:
         """Like `call`, for those who cannot wait."""
+        self._used = True
         return self._thread.submit(lambda: self._run(method, *arguments))
 
     def close(self) -> None:
         """Let go of the file, after everything that was submitted; blocks."""
-        self._thread.submit(self.spool.close)
+        if self._used:
+            self._thread.submit(self.spool.close)
         self._thread.shutdown()
 
     def _run(self, method: Callable[[*Arguments], Result], *arguments: *Arguments) -> Result:

@@ -14,6 +14,7 @@ from dmi.errors import UnavailableError
 from dmi.readings import Reading
 from dmi.resources import Key
 from mapper_sdk.delivery.disk.database import DamagedError, connect, move_aside, translated
+from mapper_sdk.delivery.disk.gap_rows import read_gaps, write_gaps
 from mapper_sdk.delivery.disk.packing import PackedError, pack, unpack, unpack_times
 from mapper_sdk.delivery.disk.routes import RouteTable
 from mapper_sdk.delivery.inbox import Chunk
@@ -26,9 +27,10 @@ __all__ = ["Limits", "Spool"]
 log = logging.getLogger(__name__)
 
 _ROW: Final = 1000
-_TIDY_PAGES: Final = 1024
-_GAP_AGE: Final = 90 * 86_400.0
+_TIDY_PAGES: Final = 256
 _NOBODY: Final = Key("", "")
+_CLOCK_SET: Final = 1_577_836_800.0
+"""The beginning of 2020: what is stored before it was stored before the node knew the time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +93,7 @@ class Spool:
                 for word in self.meta.items():
                     db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", word)
                 self._read_meta(dict(db.execute("SELECT name, value FROM meta")))
-                db.execute("DELETE FROM gaps WHERE noted < ?", (now - _GAP_AGE,))
-                kept = db.execute("SELECT * FROM gaps ORDER BY id").fetchall()
+                gaps = read_gaps(db, self.ledger.target, now)
                 sums = "SELECT count(*), sum(readings), sum(size), min(stored) FROM batches"
                 count, readings, size, oldest = db.execute(sums).fetchone()
         except BaseException:
@@ -100,7 +101,6 @@ class Spool:
             raise
         self.readings, self.size, self.oldest = readings or 0, size or 0, oldest or 0.0
         self._settled = self._in_flight = 0
-        gaps = {row[0]: _row_to_gap(self.ledger.target, row) for row in kept}
         self._unsaved = self.ledger.load(gaps)
         if count:
             log.info("%s holds %d readings", self.path, self.readings)
@@ -248,7 +248,7 @@ class Spool:
         Raises:
             UnavailableError: The disk takes nothing.
         """
-        if self._unsaved or (self.readings and self.oldest < now - self.limits.age):
+        if self._unsaved or (self.readings and self._is_too_old(self.oldest, now)):
             with self._transaction() as db:
                 kept, losses, changed = self._cut(db, now, 0, 0)
             self._committed(kept, losses, changed)
@@ -308,7 +308,7 @@ class Spool:
             (first,),
         )
         for number, stored, count, row_size, data in rows:
-            if stored < now - self.limits.age:
+            if self._is_too_old(stored, now):
                 reason = "too_old"
             elif size > self.limits.size:
                 reason = "spool_full"
@@ -322,6 +322,9 @@ class Spool:
         found = lost.take()
         changed = self._write_gaps(db, found, now)
         return (readings, size, self._oldest(db)), found, changed
+
+    def _is_too_old(self, stored: float, now: float) -> bool:
+        return _CLOCK_SET <= stored < now - self.limits.age
 
     def _count(
         self, db: sqlite3.Connection, data: bytes, row: tuple[float, int, str], lost: Tally
@@ -372,10 +375,7 @@ class Spool:
     ) -> dict[int, Gap]:
         """Write what these losses change, and what could not be written before."""
         changed = self.ledger.staged(losses, now)
-        db.executemany(
-            "INSERT OR REPLACE INTO gaps VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [_gap_to_row(number, gap) for number, gap in (self._unsaved | changed).items()],
-        )
+        write_gaps(db, self._unsaved | changed)
         return changed
 
     def _tidy(self) -> None:
@@ -387,21 +387,3 @@ class Spool:
             if pages > _TIDY_PAGES:
                 db.execute("VACUUM")
                 db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _gap_to_row(number: int, gap: Gap) -> tuple[int | float | str, ...]:
-    return (
-        number,
-        *gap.device,
-        gap.property,
-        gap.reason,
-        gap.first,
-        gap.last,
-        gap.count,
-        gap.noted,
-    )
-
-
-def _row_to_gap(target: str, row: tuple[Any, ...]) -> Gap:
-    _, namespace, device, property_, reason, first, last, count, noted = row
-    return Gap(target, Key(namespace, device), property_, first, last, count, reason, noted)

@@ -123,6 +123,14 @@ def test_what_is_too_old_goes(opened, make):
     assert lost(spool) == {("dev", "p", "too_old"): 3}
 
 
+def test_what_was_stored_before_the_node_knew_the_time_does_not_age(opened, make):
+    spool = opened(age=100, now=1000.0)
+    spool.put([make.chunk(make.route(), make.readings(3))], 1000.0)
+    spool.expire(NOW)
+    spool.put([make.chunk(make.route(), make.readings(2))], NOW)
+    assert spool.readings == 5
+
+
 def test_what_is_in_flight_is_not_given_up(opened, make):
     spool, route = opened(age=100), make.route()
     spool.put([make.chunk(route, make.readings(3))], NOW)
@@ -153,8 +161,8 @@ def test_the_ledger_survives_too(opened, make):
 
 def test_an_emptied_spool_gives_the_disk_back(opened, make, tmp_path):
     spool, path = opened(), tmp_path / "x.spool"
-    for n in range(60):
-        spool.put([make.chunk(make.route(f"p{n}"), noise(5000))], NOW)
+    for n in range(20):
+        spool.put([make.chunk(make.route(f"p{n}"), noise(4000))], NOW)
     assert spool.size > 1_000_000
     upto, _ = spool.head(10**9, StorePlace)
     spool.settle(upto, [], [], NOW)
