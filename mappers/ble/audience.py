@@ -126,6 +126,10 @@ class Audience:
         finally:
             del self._waiting[place]
 
+    def forget(self) -> None:
+        """What was heard is no way to anybody any more."""
+        self._heard.clear()
+
     def fail(self, error: DmiError) -> None:
         """Tell all that the radio is gone."""
         for listener in list(self._listeners):

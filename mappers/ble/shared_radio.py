@@ -122,6 +122,7 @@ class SharedRadio:
                     ready.set_result(None)
                     await self._attend()
                 finally:
+                    self._group = None  # Nothing more begins in a group that ends.
                     lost.cancel()
                     await self._stop_scan()
         except* DmiError as group_of_errors:
@@ -142,6 +143,7 @@ class SharedRadio:
     async def _watch_loss(self, backend: RadioBackend) -> None:
         await backend.lost.wait()
         self.tally["radio_lost"] += 1
+        self._group = None
         raise UnavailableError(f"the radio {self.name} is gone")
 
     async def _attend(self) -> None:
@@ -190,6 +192,8 @@ class SharedRadio:
         await self._stop_scan()
         if rung is Rung.POWER_CYCLE and self._backend is not None:
             await self._backend.power_cycle()
+            # BlueZ has forgotten the devices, too, that were not connected.
+            self._audience.forget()
         await self._start_scan()
 
     def _fail(self, error: DmiError) -> None:

@@ -135,6 +135,37 @@ async def test_a_bug_in_the_radio_leaves_nobody_waiting(make, simulator, monkeyp
     assert "by a bug" in caplog.text
 
 
+async def test_nothing_begins_on_a_radio_that_goes(make, simulator, caplog):
+    async with make(address=HEATER) as driver:
+        radio = driver._radio
+
+        async def leave_behind():
+            try:
+                await asyncio.Event().wait()
+            finally:  # As one does that frees a slot for the next.
+                radio.spawn(asyncio.sleep(0))
+
+        radio.spawn(leave_behind())
+        await asyncio.sleep(0)
+        simulator.lose_radio()
+        await until(lambda: radio.broken is not None)
+        assert "is gone" in radio.broken.message
+    assert "by a bug" not in caplog.text
+
+
+async def test_what_was_heard_before_a_power_cycle_is_forgotten(make, simulator, hasty):
+    async with make(address=HEATER, idleRelease=0) as driver:
+        await until(lambda: not simulator.heater.links)
+        radio = driver._radio
+        assert await radio.find(driver.link, driver._tracker.identity)
+        simulator.faults.add(parse_fault("out-of-range:heater"))
+        radio._rung = shared_radio.Rung.POWER_CYCLE
+        radio._bell.set()
+        await until(lambda: hasty["adapter_power_cycled"] and radio._scanner is not None)
+        with pytest.raises(UnavailableError, match="out of range"):
+            await radio.find(driver.link, driver._tracker.identity)
+
+
 async def test_a_radio_that_cannot_scan_is_told_and_closed(make, simulator, monkeypatch):
     async def refuse(self):
         raise UnavailableError("the adapter sleeps")
