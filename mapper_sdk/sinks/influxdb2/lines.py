@@ -63,11 +63,14 @@ class Series:
 
     def fields(self, reading: Reading) -> str:
         """What a line says of one reading; empty when it can say nothing."""
-        if reading.quality is _GOOD and reading.value is not None:
-            return f"{self.before}{field_value(reading.value)}{self.after}"
+        value = reading.value
+        if reading.quality is _GOOD and value is not None:
+            # What most readings are: a number that is neither NaN nor infinite.
+            plain = type(value) is float and value - value == 0
+            return f"{self.before}{repr(value) if plain else field_value(value)}{self.after}"
         fields = []
-        if reading.value is not None:
-            fields.append(self.before + field_value(reading.value))
+        if value is not None:
+            fields.append(self.before + field_value(value))
         if self.quality:
             fields.append(f"{self.quality}{reading.quality.value}i")
         if self.reason and reading.reason:
@@ -112,19 +115,14 @@ class Lines:
                 series = route.cache
                 if not isinstance(series, Series):
                     series = route.cache = Series(route)
-                value, quality = reading.value, reading.quality
-                if type(value) is float and value - value == 0 and quality is _GOOD:
-                    # What most readings are: a number that is neither NaN nor infinite.
-                    fields = f"{series.before}{value!r}{series.after}"
-                else:
-                    fields = series.fields(reading)
+                fields = series.fields(reading)
             except ConversionError as error:
                 self.refused[index] = error
                 continue
             if not fields:
                 self._unwritten.add(index)
                 continue
-            its_head, when = series.heads[quality], round(reading.time * factor) * scale
+            its_head, when = series.heads[reading.quality], round(reading.time * factor) * scale
             if (
                 when == moment
                 and its_head == head
