@@ -23,6 +23,7 @@ __all__ = ["Commands"]
 
 log = logging.getLogger(__name__)
 
+_GATHER: Final = 0.1
 _MOST_AT_ONCE: Final = 100
 """Devices whose methods are told in one call."""
 
@@ -102,6 +103,8 @@ class Commands:
                 portion = items[start : start + _MOST_AT_ONCE]
                 await _report(stub, session, portion)
                 told.update(portion)
+            # All devices are looked at, so not for each of many that connect at once.
+            await asyncio.sleep(_GATHER)
             await executor.decided.wait(heard)
 
 

@@ -3,7 +3,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from device_manager.commands.keeper import PATIENCE, CommandKeeper
+from device_manager.commands.keeper import GRACE, PATIENCE, CommandKeeper
 from device_manager.commands.records import OUTCOME_UNKNOWN
 from device_manager.dmi_service.leases import Leases
 from dmi.clock import SystemClock
@@ -47,7 +47,12 @@ async def test_a_mapper_that_stays_away_is_given_up(keeper, book, submit, clock)
         book.hear("p1", CommandProgress(record.id, Phase.RUNNING, 1.0))
         await clock.advance(2 * PATIENCE)
         keeper.look()
+        await clock.advance(GRACE + 1)
+        keeper.look()
         assert record.id in book.open
+    keeper.look()
+    assert record.id in book.open
+    await clock.advance(GRACE + 1)
     keeper.look()
     ended = book.find(record.id)
     assert (ended.phase, ended.reason) == (Phase.UNSUCCESSFUL, OUTCOME_UNKNOWN)
@@ -63,7 +68,29 @@ async def test_a_mapper_that_never_answers_is_given_up(keeper, book, submit, clo
         assert record.id in book.open
         await clock.advance(2)
         keeper.look()
+        assert record.id in book.open
+        await clock.advance(GRACE + 1)
+        keeper.look()
     assert "never said" in book.find(record.id).message
+
+
+async def test_a_manager_that_was_stopped_itself_hears_what_has_come_meanwhile(
+    keeper, book, submit, clock
+):
+    record = await submit(seconds=2)
+    book.give(record, "m/0", "p1")
+    await clock.advance(10 * PATIENCE)
+    keeper.look()
+    with book.stream("m/0", "p1"):
+        book.hear("p1", CommandProgress(record.id, Phase.RUNNING, 1.0))
+        await clock.advance(GRACE + 1)
+        keeper.look()
+        assert book.find(record.id).phase is Phase.RUNNING
+    keeper.look()
+    assert record.id in book.open
+    book.hear("p1", CommandProgress(record.id, Phase.SUCCEEDED, 1.0))
+    keeper.look()
+    assert book.find(record.id).phase is Phase.SUCCEEDED
 
 
 @asynccontextmanager
@@ -77,7 +104,7 @@ async def running(keeper):
 async def test_it_looks_at_each_deadline_by_itself(node):
     await node.apply(model(), device(), origin="api")
     book = node.commands
-    async with running(CommandKeeper(node, Leases(node), SystemClock(), patience=0.05)):
+    async with running(CommandKeeper(node, Leases(node), SystemClock(), patience=0.05, grace=0.05)):
         unsent = await book.submit(PUMP, "start", {}, 0.05)
         given = await book.submit(PUMP, "start", {}, 0.05)
         book.give(given, "m/0", "p1")
