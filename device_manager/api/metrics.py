@@ -97,7 +97,6 @@ class _NodeCollector(Collector):
         text = "Calls to v1beta1 mappers."
         yield _counter("dmi_mapper_calls", text, ("method", "outcome"), counters.calls.items())
 
-
     def _commands(self) -> Iterator[Metric]:
         book = self._api.node.commands
         phases = Counter(record.phase.name.lower() for record in book.open.values())
