@@ -34,6 +34,8 @@ NAMES: Final = (
     "ble_slots",
     "sql_sinks",
     "influx_lines",
+    "mqtt_sink",
+    "http_sink",
 )
 """Each is a module here with TARGET, in words, and `async def measure(*, quick)`."""
 
@@ -50,6 +52,8 @@ _LIBRARIES: Final = (
     "asyncpg",
     "asyncmy",
     "influxdb-client",
+    "paho-mqtt",
+    "aiohttp",
 )
 
 

@@ -485,3 +485,42 @@ async def test_messages_go_out_in_the_order_of_the_batch(server, prefix):
         for start in range(0, 3000, 300):
             assert not await sink.send(make_items(route, 300, start))
     assert await values(server, f"{prefix}/x", 3000) == [float(n) for n in range(3000)]
+
+
+class Old:
+    """A broker that knows no version but 3.1.1, and says so or hangs up."""
+
+    def __init__(self, *, says_so):
+        self.says_so = says_so
+        self.versions = []
+
+    async def __aenter__(self):
+        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self.server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_):
+        self.server.close()
+        await self.server.wait_closed()
+
+    async def _serve(self, reader, writer):
+        version = (await reader.read(1024))[8]  # after fixed header and the name MQTT
+        self.versions.append(version)
+        if version == 4:
+            writer.write(b"\x20\x02\x00\x00")
+            await reader.read()
+        elif self.says_so:
+            writer.write(b"\x20\x02\x00\x01")
+        writer.close()
+
+
+@pytest.mark.parametrize("says_so", [True, False])
+async def test_an_old_broker_is_spoken_to_in_its_version(says_so):
+    async with Old(says_so=says_so) as server:
+        sink = MqttSink(target(server))
+        for _ in range(2):
+            async with opened(sink):
+                pass
+        assert server.versions == [5, 4, 4]
+        with pytest.raises((ConfigError, UnavailableError)):
+            await MqttSink(target(server, version="5")).open()
