@@ -1,6 +1,7 @@
 """How the mapper's REST answers look: JSON, entity tags, and problem objects for refusals."""
 
 from hashlib import blake2b
+from http import HTTPStatus
 from typing import Final
 
 import orjson
@@ -129,11 +130,17 @@ async def _parameters(_request: Request, error: Exception) -> Response:
     return problem_answer(ConfigError("; ".join(faults)))
 
 
-async def _frameworks(_request: Request, error: Exception) -> Response:
+async def _frameworks(request: Request, error: Exception) -> Response:
     if not isinstance(error, HTTPException):
         raise error
+    headers = dict(error.headers or {})
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        # The framework knows those of one route only; an address may have several.
+        path = getattr(request.scope.get("route"), "path", "")
+        methods = request.app.openapi()["paths"].get(path, {})
+        headers["Allow"] = ", ".join(method.upper() for method in methods)
     content = orjson.dumps(http_problem(error.status_code, str(error.detail)))
-    return Response(content, error.status_code, error.headers, media_type=MEDIA_TYPE)
+    return Response(content, error.status_code, headers, media_type=MEDIA_TYPE)
 
 
 async def _gone(_request: Request, _error: Exception) -> Response:
