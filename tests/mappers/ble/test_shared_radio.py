@@ -33,12 +33,14 @@ def hasty(monkeypatch):
     return BleDriver.tally
 
 
-async def test_a_silent_radio_is_helped_step_by_step(make, simulator, hasty):
+async def test_a_silent_radio_is_helped_step_by_step(make, simulator, hasty, monkeypatch):
+    monkeypatch.setattr(shared_radio, "_SILENCE", 60)
     room = simulator.broadcasters[0]
     async with make(format="bthome", address=room.address, freshness=0.2) as driver:
         radio = driver._radio
         for one in (*simulator.broadcasters, *simulator.peripherals):
             simulator.faults.add(parse_fault(f"out-of-range:{one.name}"))
+        monkeypatch.setattr(shared_radio, "_SILENCE", 0.2)  # Nobody is heard from here on.
         await until(lambda: radio.broken is not None)
         assert hasty["scan_restarted"] == hasty["adapter_power_cycled"] == 1
         assert hasty["radio_reopened"] == 1
