@@ -14,6 +14,7 @@ from dmi.errors import DmiError
 from mapper_sdk.backoff import Backoff
 from mapper_sdk.delivery.courier import Courier, Outcome
 from mapper_sdk.delivery.disk.backlog import Backlog
+from mapper_sdk.delivery.draining import Draining
 from mapper_sdk.delivery.inbox import Chunk, Inbox
 from mapper_sdk.delivery.ledger import Ledger, Tally
 from mapper_sdk.delivery.sink import Item, Sink
@@ -97,7 +98,9 @@ class Worker:
         self.backlog = backlog
         self.courier = Courier(sink, manner.size, manner.timeout)
         self.delivered = self.retried = 0
-        self._place_model = sink.place_model
+        self._draining = (
+            Draining(backlog, manner.size, sink.place_model) if backlog is not None else None
+        )
         self._manner = manner
         self._poller, self._clock = tools.poller, tools.clock
         self._backoff, self._disk_backoff = Backoff(tools.rng), Backoff(tools.rng)
@@ -205,17 +208,17 @@ class Worker:
 
     async def _send_on(self) -> None:
         while True:
-            upto, items = await self._next_batch()
-            self._sending = [] if upto else items
+            draining, items = await self._next_batch()
+            self._sending = [] if draining else items
             outcome = await self.courier.deliver(items)
             self._sending = []
-            await self._settle(upto, len(items), outcome)
+            await self._settle(draining, len(items), outcome)
             self._busy = False
             self._refresh()
             self._progress.ring()
 
-    async def _next_batch(self) -> tuple[int, list[Item[Any]]]:
-        """Wait for what is to be sent next; with the spool's number for it, 0 from memory."""
+    async def _next_batch(self) -> tuple[Draining | None, list[Item[Any]]]:
+        """Wait for what is to be sent next, and say where it came from: disk, or memory."""
         while True:
             self._send_bell.clear()
             now = self._clock.monotonic()
@@ -227,13 +230,15 @@ class Worker:
             if self._takes_from_memory(now):
                 self._ripe_at = now + self._manner.linger
                 self._busy = True
-                return 0, self._inbox.take(self._manner.size)
-            if self._stored and now >= self._next_drain and not self._stopping:
+                return None, self._inbox.take(self._manner.size)
+            if self._draining is not None and now >= self._next_drain:
                 self._busy = True
-                if (batch := await self._stored_batch())[1]:
-                    return batch
+                if batch := await self._stored_batch(self._draining):
+                    return self._draining, batch
                 self._busy = False
-                continue
+                self._progress.ring()
+                if self._stored and not self._stopping:
+                    continue
             await self._rest(self._send_bell, self._wait_for_more(now))
 
     def _takes_from_memory(self, now: float) -> bool:
@@ -260,14 +265,18 @@ class Worker:
             wait = min(wait, self._next_drain - now)
         return wait
 
-    async def _stored_batch(self) -> tuple[int, list[Item[Any]]]:
-        assert self.backlog is not None  # noqa: S101 - something is stored
-        batch = await self.backlog.head(self._manner.size, self._place_model)
-        if self.backlog.unreadable is not None:
+    async def _stored_batch(self, draining: Draining) -> list[Item[Any]]:
+        if self._stopping:
+            await draining.finish()
+            return []
+        if not self._stored:
+            return []
+        batch = await draining.next(ahead=not self._away)
+        if not batch:
             self._next_drain = self._clock.monotonic() + self._disk_backoff.next()
         return batch
 
-    async def _settle(self, upto: int, count: int, outcome: Outcome) -> None:
+    async def _settle(self, draining: Draining | None, count: int, outcome: Outcome) -> None:
         """Enter what became of a batch."""
         self.delivered += outcome.delivered
         self.retried += len(outcome.left)
@@ -275,16 +284,14 @@ class Worker:
             self._came_back()
         else:
             self._went_away(outcome.error)
-        if not upto or self.backlog is None:
+        if draining is None:
             self._inbox.put_back(outcome.left)
             self._unnoted.add_tally(outcome.lost)
             self._divert()
-        elif len(outcome.left) == count:
-            await self.backlog.release()
         else:
             now = self._clock.monotonic()
             self._next_drain = max(now, self._next_drain) + count / self._manner.drain
-            await self.backlog.settle(upto, outcome.left, outcome.lost.take())
+            await draining.settle(count, outcome)
 
     def _went_away(self, error: DmiError) -> None:
         wait = self._backoff.next() if error.retryable else self._backoff.longest()
@@ -363,7 +370,8 @@ class Worker:
     @property
     def _waits_in_memory(self) -> bool:
         storing = self.backlog is not None and self.backlog.is_busy
-        return bool(self._inbox.count) or self._busy or storing
+        draining = self._draining is not None and self._draining.is_open
+        return bool(self._inbox.count) or self._busy or storing or draining
 
     async def _rest(self, bell: asyncio.Event, seconds: float) -> None:
         """Return when the bell rings, or after so many seconds."""
