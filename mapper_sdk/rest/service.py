@@ -1,5 +1,6 @@
 """The mapper's REST API as a server, in the mapper's own event loop."""
 
+import asyncio
 import logging
 from typing import Final
 
@@ -49,6 +50,7 @@ class RestService:
             )
         )
         feed: Feed[Change] = Feed(_FEED_SIZE)
+        self._feed = feed
         guard = Guard(
             make_app(
                 mapper,
@@ -70,7 +72,13 @@ class RestService:
     async def run(self) -> None:
         """Answer until cancelled."""
         log.info("serving REST on %s", self.url)
-        await self._server.run()
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(self._server.run(), name="rest server")
+            try:
+                await asyncio.wait([serving])
+            finally:
+                # Streams never end by themselves, and the server waits for its answers.
+                self._feed.close()
 
 
 def _judge(method: str, path: str, query: bytes) -> Demand:

@@ -1,5 +1,6 @@
 import asyncio
 
+import httpx
 import orjson
 import pytest
 from websockets.asyncio.client import connect
@@ -218,6 +219,19 @@ async def test_a_reader_that_goes_leaves_nothing_behind(api, plant, until):
             assert await readers() == 1
         while await readers():  # noqa: ASYNC110 - nothing rings when it becomes so
             await asyncio.sleep(0)
+
+
+async def test_a_stream_ends_when_the_mapper_does(plant, serving, caplog):
+    async with asyncio.timeout(5), httpx.AsyncClient() as client:
+        async with serving(plant) as api:
+            request = client.build_request("GET", f"{api.base_url}{CHANGES}")
+            response = await client.send(request, stream=True)
+            socket = await connect(address(api))
+        lines = [line async for line in response.aiter_lines()]
+        assert lines[0] == "retry: 1000"
+        await socket.wait_closed()
+    assert socket.close_code in (1001, 1012)
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
 # --------------------------------------------------------- over WebSocket ----
