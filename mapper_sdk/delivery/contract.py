@@ -22,8 +22,9 @@ from mapper_sdk.delivery.disk.keeper import Keeper
 from mapper_sdk.delivery.disk.spool import Limits, Spool
 from mapper_sdk.delivery.inbox import Chunk
 from mapper_sdk.delivery.ledger import Ledger
+from mapper_sdk.delivery.manner import Manner, Tools
 from mapper_sdk.delivery.sink import Item, Route, Sink, Source
-from mapper_sdk.delivery.worker import Manner, Tools, Worker
+from mapper_sdk.delivery.worker import Worker
 from mapper_sdk.polling import Poller
 
 __all__ = ["SinkContract", "TargetServer"]

@@ -12,11 +12,12 @@ from dmi.resources import Key
 from mapper_sdk.delivery.config import DeliveryConfig, SinkConfig
 from mapper_sdk.delivery.history import History
 from mapper_sdk.delivery.inbox import Chunk
-from mapper_sdk.delivery.pacing import Pacer
-from mapper_sdk.delivery.routing import DeviceWays, Router, Rule
+from mapper_sdk.delivery.manner import Tools
+from mapper_sdk.delivery.routing.pacing import Pacer
+from mapper_sdk.delivery.routing.router import DeviceWays, Router, Rule
+from mapper_sdk.delivery.routing.targets import SinkClassOf, Targets
 from mapper_sdk.delivery.status import Gap, TargetStatus
-from mapper_sdk.delivery.targets import SinkClassOf, Targets
-from mapper_sdk.delivery.worker import Tools, Worker
+from mapper_sdk.delivery.worker import Worker
 from mapper_sdk.devices import Plan
 from mapper_sdk.hub import Batch
 from mapper_sdk.polling import Poller

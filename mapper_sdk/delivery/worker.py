@@ -4,12 +4,9 @@ import asyncio
 import logging
 import math
 import sys
-from dataclasses import dataclass
-from random import Random
 from typing import Any, Final
 
 from dmi.bell import Bell
-from dmi.clock import Clock
 from dmi.errors import DmiError
 from mapper_sdk.backoff import Backoff
 from mapper_sdk.delivery.courier import Courier, Outcome
@@ -17,48 +14,16 @@ from mapper_sdk.delivery.disk.backlog import Backlog
 from mapper_sdk.delivery.draining import Draining
 from mapper_sdk.delivery.inbox import Chunk, Inbox
 from mapper_sdk.delivery.ledger import Ledger, Tally
+from mapper_sdk.delivery.manner import Manner, Tools
 from mapper_sdk.delivery.sink import Item, Sink
 from mapper_sdk.delivery.status import Condition, TargetStatus
-from mapper_sdk.polling import Poller
 
-__all__ = ["Manner", "Tools", "Worker"]
+__all__ = ["Worker"]
 
 log = logging.getLogger(__name__)
 
 _STORE_AT_ONCE: Final = 10_000
 _NEVER: Final = sys.maxsize
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How one target is served.
-
-    Attributes:
-        size: Most readings of one batch.
-        linger: How long the first reading of a batch waits for others, in seconds.
-        queue: Most readings in memory.
-        timeout: How long one call of the sink may take, in seconds.
-        drain: How many stored readings may follow in a second.
-        always: Every reading goes to disk first.
-        spools: Readings may go to disk at all; else only the ledger does.
-    """
-
-    size: int
-    linger: float = 0.2
-    queue: int = 50_000
-    timeout: float = 30.0
-    drain: float = 50_000.0
-    always: bool = False
-    spools: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Tools:
-    """What all workers have in common."""
-
-    poller: Poller
-    clock: Clock
-    rng: Random
 
 
 class Worker:

@@ -8,7 +8,7 @@ import pytest
 from dmi.errors import ConfigError
 from dmi.resources import Key
 from mapper_sdk.config import load_config, parse_options
-from mapper_sdk.delivery.push import address_of, merged
+from mapper_sdk.delivery.routing.push import address_of, merged
 from mapper_sdk.program import make_delivery
 from mapper_sdk.sinks.kinds import KINDS, sink_class
 from tests.mapper_sdk.conftest import Plant, make_device, make_model

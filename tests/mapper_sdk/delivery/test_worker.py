@@ -13,8 +13,9 @@ from mapper_sdk.delivery.disk.backlog import Backlog
 from mapper_sdk.delivery.disk.keeper import Keeper
 from mapper_sdk.delivery.disk.spool import Limits, Spool
 from mapper_sdk.delivery.ledger import Ledger
+from mapper_sdk.delivery.manner import Manner, Tools
 from mapper_sdk.delivery.status import Condition
-from mapper_sdk.delivery.worker import Manner, Tools, Worker
+from mapper_sdk.delivery.worker import Worker
 from mapper_sdk.fakes.clock import FakeClock
 from mapper_sdk.polling import Poller
 from tests.mapper_sdk.delivery.fake_sink import FakeServer, FakeTarget, make_fake_kind

@@ -13,10 +13,10 @@ from dmi.errors import ConfigError, UnsupportedError
 from dmi.mistakes import YamlPath
 from dmi.readings import Reading
 from mapper_sdk.delivery.config import SelectConfig, SinkConfig
-from mapper_sdk.delivery.pacing import Way
-from mapper_sdk.delivery.push import declared_pushes
+from mapper_sdk.delivery.routing.pacing import Way
+from mapper_sdk.delivery.routing.push import declared_pushes
+from mapper_sdk.delivery.routing.targets import SinkClassOf, Targets, validated
 from mapper_sdk.delivery.sink import Route, Source
-from mapper_sdk.delivery.targets import SinkClassOf, Targets, validated
 from mapper_sdk.delivery.worker import Worker
 from mapper_sdk.devices import Plan, Point
 

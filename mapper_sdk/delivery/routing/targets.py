@@ -20,10 +20,11 @@ from mapper_sdk.delivery.disk.backlog import Backlog
 from mapper_sdk.delivery.disk.keeper import Keeper
 from mapper_sdk.delivery.disk.spool import Limits, Spool
 from mapper_sdk.delivery.ledger import Ledger
-from mapper_sdk.delivery.orphans import Orphan
-from mapper_sdk.delivery.push import address_of, merged
+from mapper_sdk.delivery.manner import Manner, Tools
+from mapper_sdk.delivery.routing.orphans import Orphan
+from mapper_sdk.delivery.routing.push import address_of, merged
 from mapper_sdk.delivery.sink import Sink
-from mapper_sdk.delivery.worker import Manner, Tools, Worker
+from mapper_sdk.delivery.worker import Worker
 
 __all__ = ["SinkClassOf", "Targets", "validated"]
 

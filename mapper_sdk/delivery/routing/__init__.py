@@ -1,0 +1,1 @@
+"""Which targets there are, and which readings go to which of them."""
