@@ -88,11 +88,10 @@ class Connection:
         self._client: Client | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._answer: asyncio.Future[ReasonCode | None] | None = None
-        self._gone = asyncio.Event()
+        self._gone, self._wake = asyncio.Event(), asyncio.Event()
         self._broken = "it is not open"
         self._largest: int | None = None
         self._flight = InFlight()
-        self._wake = asyncio.Event()
 
     @property
     def broken(self) -> str:
@@ -117,8 +116,10 @@ class Connection:
             ConfigError: Wrong certificate or password, or no right to subscribe.
         """
         self._loop = asyncio.get_running_loop()
+        if not self._known:
+            self._protocol, self._client = _V5, None  # a hang-up may have had other causes
         reason = await self._dial(will)
-        if self._speaks_older(reason):
+        if not self._known and (reason is None or reason.value == _NO_SUCH_VERSION):
             self._protocol, self._client = _V311, None
             reason = await self._dial(will)
         if reason is not None and reason.value < FAILED and self._must_clear:
@@ -139,11 +140,6 @@ class Connection:
         """Whether this was the first connection, only made to clear the session of 3.1.1."""
         return not self.speaks_5 and self._clean and bool(self._settings.client_id)
 
-    def _speaks_older(self, reason: ReasonCode | None) -> bool:
-        if self._known:
-            return False
-        return reason is None or reason.value == _NO_SUCH_VERSION
-
     async def _dial(self, will: Message | None) -> ReasonCode | None:
         """Connect once; None if the broker hung up without an answer to CONNECT."""
         if self._client is None:
@@ -157,6 +153,9 @@ class Connection:
             await asyncio.to_thread(self._connect, client)
         except OSError as error:
             raise dialling_error(error, "the broker") from error
+        except asyncio.CancelledError:
+            self._client = None  # a thread is still connecting it
+            raise
         self._broken = ""
         client.loop_start()
         try:

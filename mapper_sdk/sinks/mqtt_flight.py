@@ -40,7 +40,7 @@ class _Claim(NamedTuple):
     """A message that one thread is about to publish, and where to note its number."""
 
     message: Message
-    index: int
+    place: int
     numbers: list[int | DmiError | None]
 
 
@@ -129,7 +129,7 @@ class InFlight:
     def _started(self, claim: _Claim, number: int | DmiError, *, anew: bool) -> None:
         with self._lock:
             self._starting -= 1
-            claim.numbers[claim.index] = number
+            claim.numbers[claim.place] = number
             if isinstance(number, DmiError):
                 return
             if claim.numbers is not self._numbers and claim.message.qos:

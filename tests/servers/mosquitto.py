@@ -70,13 +70,15 @@ class Watcher:
 
 
 class Mosquitto(ServerProcess):
-    """Attributes:
-    tls_port: Wants TLS and a client's certificate.
-    user_port: Wants USER and PASSWORD.
-    websocket_port: Plain WebSockets.
-    unix_socket: A path.
-    certificates: Of the server, and one for a client.
-    watcher: Has subscribed to all of it, also when the broker has just been started again.
+    """A broker that listens in every way, and knows USER with PASSWORD.
+
+    Attributes:
+        tls_port: Wants TLS and a client's certificate.
+        user_port: Wants a login.
+        websocket_port: Plain WebSockets.
+        unix_socket: A path.
+        certificates: Of the server, and one for a client.
+        watcher: Has subscribed to all of it, also when the broker has just been started again.
     """
 
     binary = "mosquitto"

@@ -524,3 +524,35 @@ async def test_an_old_broker_is_spoken_to_in_its_version(says_so):
         assert server.versions == [5, 4, 4]
         with pytest.raises((ConfigError, UnavailableError)):
             await MqttSink(target(server, version="5")).open()
+
+
+async def test_an_open_that_was_given_up_does_no_lasting_harm(prefix):
+    with Mosquitto() as server:
+        sink = MqttSink(target(server))
+        for steps in (1, 2, 5, 50):
+            server.freeze()
+            opening = asyncio.create_task(sink.open())
+            for _ in range(steps):
+                await asyncio.sleep(0.002)  # from before to after connecting
+            opening.cancel()
+            await asyncio.gather(opening, return_exceptions=True)
+            await sink.close()
+            server.thaw()
+        async with opened(sink):
+            assert not await sink.send(make_items(make_route(MqttPlace(topic=f"{prefix}/x")), 10))
+        assert await values(server, f"{prefix}/x", 10) == [float(n) for n in range(10)]
+
+
+async def test_a_hang_up_does_not_make_a_broker_an_old_one(server, prefix):
+    """It was just starting, say: version 5 is tried again."""
+    place = MqttPlace(topic=f"{prefix}/x", user_properties={"a": "b"})
+    async with Cuttable(server.port) as line:
+        sink = MqttSink(target(server, address=f"127.0.0.1:{line.own_port}"))
+        line.cut_after = -1
+        with pytest.raises(UnavailableError, match="hung up"):
+            await sink.open()
+        line.cut_after = None
+        async with opened(sink):
+            assert not await sink.send(make_items(make_route(place), 1))
+    await values(server, f"{prefix}/x", 1)
+    assert server.watcher.of(f"{prefix}/x")[0].properties.UserProperty == [("a", "b")]
