@@ -1,4 +1,6 @@
 import asyncio
+import re
+import socket
 
 import httpx
 import orjson
@@ -221,16 +223,40 @@ async def test_a_reader_that_goes_leaves_nothing_behind(api, plant, until):
             await asyncio.sleep(0)
 
 
+async def test_a_reader_that_does_not_read_holds_up_nobody(api, plant):
+    (feed,) = [listen.__self__ for listen in plant.mapper._listeners]
+    state = plant.state()
+    lazy = socket.socket()
+    lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    lazy.connect((api.base_url.host, api.base_url.port))
+    reader, writer = await asyncio.open_connection(sock=lazy)
+    writer.write(f"GET {CHANGES}?kinds=state HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    async with asyncio.timeout(15):
+        await reader.readuntil(b"retry: 1000")
+        writer.transport.pause_reading()
+        # More than the sockets' buffers and the feed hold together.
+        for _ in range(50):
+            for _ in range(1000):
+                feed.publish(state)
+            assert (await api.get("/healthz")).status_code == 200
+        writer.transport.resume_reading()
+        told = b""
+        while b"event: state" not in told.partition(b"event: gap")[2]:
+            told = told[-200:] + await reader.read(65536)
+    writer.close()
+    assert re.search(rb'event: gap\ndata: {"missed":\d+}\n', told)
+
+
 async def test_a_stream_ends_when_the_mapper_does(plant, serving, caplog):
     async with asyncio.timeout(5), httpx.AsyncClient() as client:
         async with serving(plant) as api:
             request = client.build_request("GET", f"{api.base_url}{CHANGES}")
             response = await client.send(request, stream=True)
-            socket = await connect(address(api))
+            ws = await connect(address(api))
         lines = [line async for line in response.aiter_lines()]
         assert lines[0] == "retry: 1000"
-        await socket.wait_closed()
-    assert socket.close_code in (1001, 1012)
+        await ws.wait_closed()
+    assert ws.close_code in (1001, 1012)
     assert [record for record in caplog.records if record.levelname == "ERROR"] == []
 
 
@@ -239,45 +265,45 @@ async def test_a_stream_ends_when_the_mapper_does(plant, serving, caplog):
 
 async def test_changes_over_a_websocket_and_resumed(api, plant, make):
     async with asyncio.timeout(5):
-        async with connect(address(api, "?kinds=outcome")) as socket:
+        async with connect(address(api, "?kinds=outcome")) as ws:
             await plant.put(make.wish("t", 22.0))
-            events = orjson.loads(await socket.recv())
+            events = orjson.loads(await ws.recv())
         assert [event["event"] for event in events] == ["outcome", "outcome"]
         assert events[0]["data"]["status"] == "written"
         query = f"?kinds=outcome&lastEventId={events[0]['id']}"
-        async with connect(address(api, query)) as socket:
-            assert orjson.loads(await socket.recv()) == events[1:]
+        async with connect(address(api, query)) as ws:
+            assert orjson.loads(await ws.recv()) == events[1:]
 
 
 async def test_what_a_websockets_client_says_is_ignored(api, plant, make):
-    async with asyncio.timeout(5), connect(address(api)) as socket:
+    async with asyncio.timeout(5), connect(address(api)) as ws:
         for _ in range(5):
-            await socket.send("hello")
+            await ws.send("hello")
         await plant.put(make.wish("t", 22.0))
-        assert orjson.loads(await socket.recv())
+        assert orjson.loads(await ws.recv())
 
 
 async def test_a_message_that_is_too_long_ends_a_websocket(api):
-    async with asyncio.timeout(5), connect(address(api)) as socket:
-        await socket.send("x" * 1024 * 1024)
+    async with asyncio.timeout(5), connect(address(api)) as ws:
+        await ws.send("x" * 1024 * 1024)
         with pytest.raises(ConnectionClosedError) as caught:
-            await socket.recv()
+            await ws.recv()
     assert caught.value.rcvd.code == 1009
 
 
 async def test_a_wrong_filter_closes_a_websocket_with_its_reason(api):
     for query, reason in (("?kinds=twin", "twin unknown"), ("?labels=a>b", "label selector")):
-        async with asyncio.timeout(5), connect(address(api, query)) as socket:
+        async with asyncio.timeout(5), connect(address(api, query)) as ws:
             with pytest.raises(ConnectionClosedError) as caught:
-                await socket.recv()
+                await ws.recv()
         assert caught.value.rcvd.code == 1008
         assert reason in caught.value.rcvd.reason
 
 
 async def test_silence_on_a_websocket_is_an_empty_array(api, monkeypatch):
     monkeypatch.setattr(channels_module, "KEEP_ALIVE", 0.01)
-    async with asyncio.timeout(5), connect(address(api)) as socket:
-        assert orjson.loads(await socket.recv()) == []
+    async with asyncio.timeout(5), connect(address(api)) as ws:
+        assert orjson.loads(await ws.recv()) == []
 
 
 # ------------------------------------------------------- readers that stop ----
