@@ -9,7 +9,7 @@ from dmi.feed import Feed
 from dmi.resources import Key
 from mapper_sdk.audit import Audit
 from mapper_sdk.mapper import Mapper
-from mapper_sdk.rest import schemas
+from mapper_sdk.rest import examples, schemas
 from mapper_sdk.rest.answers import add_problem_handlers
 from mapper_sdk.rest.context import Api
 from mapper_sdk.rest.counting import Counted, Requests
@@ -41,8 +41,17 @@ class _Application(FastAPI):
             document = super().openapi()
             known = document.setdefault("components", {}).setdefault("schemas", {})
             known.update(schemas.components())
+            for operations in document["paths"].values():
+                for operation in operations.values():
+                    _name_examples(operation.get("parameters", []))
             self.openapi_schema = document
         return self.openapi_schema
+
+
+def _name_examples(parameters: list[dict[str, Any]]) -> None:
+    for parameter in parameters:
+        if parameter["in"] == "path":
+            parameter.setdefault("example", examples.NAMES[parameter["name"]])
 
 
 def make_app(

@@ -2,6 +2,15 @@
 
 from typing import Any, Final
 
+NAMES: Final = {
+    "namespace": "default",
+    "name": "kettle",
+    "prop": "setpoint",
+    "method": "boil",
+    "data": "80",
+}
+"""What may stand in a path."""
+
 READING: Final[dict[str, Any]] = {
     "value": 60.0,
     "time": "2026-11-21T09:30:00.000Z",

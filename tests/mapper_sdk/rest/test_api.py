@@ -1,4 +1,5 @@
 import asyncio
+import re
 
 import orjson
 import pytest
@@ -282,6 +283,24 @@ async def test_every_route_is_documented(api):
     ):
         body = paths[path][method]["requestBody"]["content"]["application/json"]["schema"]
         assert body["required"] == [field]
+
+
+async def test_the_document_has_examples_of_everything(api):
+    document = (await api.get("/openapi.json")).json()
+    for path, operations in document["paths"].items():
+        for method, operation in operations.items():
+            place = f"{method} {path}"
+            parameters = operation.get("parameters", [])
+            named = {entry["name"] for entry in parameters if entry["in"] == "path"}
+            assert named == set(re.findall(r"{(\w+)}", path)), place
+            assert all("example" in entry for entry in parameters if entry["in"] == "path"), place
+            assert {"200", "4XX", "5XX"} <= operation["responses"].keys(), place
+            bodies = [*operation["responses"].values(), operation.get("requestBody", {})]
+            for body in bodies:
+                for kind, content in body.get("content", {}).items():
+                    assert "example" in content, f"{place}: {kind}"
+            told = operation["responses"]["4XX"]["content"]
+            assert list(told) == ["application/problem+json"], place
 
 
 async def test_a_foreign_host_name_is_refused_on_loopback(api):
