@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 
 _STORE_AT_ONCE: Final = 10_000
 _NEVER: Final = sys.maxsize
+_BURST: Final = 0.1
 
 
 class Worker:
@@ -255,7 +256,8 @@ class Worker:
             self._divert()
         else:
             now = self._clock.monotonic()
-            self._next_drain = max(now, self._next_drain) + count / self._manner.drain
+            # The timer is coarser than batches may be frequent: a little may be caught up.
+            self._next_drain = max(now - _BURST, self._next_drain) + count / self._manner.drain
             await draining.settle(count, outcome)
 
     def _went_away(self, error: DmiError) -> None:
