@@ -9,12 +9,12 @@ from dmi.feed import Feed
 from dmi.resources import Key
 from mapper_sdk.audit import Audit
 from mapper_sdk.mapper import Mapper
-from mapper_sdk.rest import examples, schemas
 from mapper_sdk.rest.answers import add_problem_handlers
 from mapper_sdk.rest.context import Api
 from mapper_sdk.rest.counting import Counted, Requests
 from mapper_sdk.rest.idempotency import Repetitions
 from mapper_sdk.rest.metrics import Metrics
+from mapper_sdk.rest.openapi import examples, models
 from mapper_sdk.rest.routes import (
     changes,
     delivery,
@@ -40,7 +40,7 @@ class _Application(FastAPI):
         if self.openapi_schema is None:
             document = super().openapi()
             known = document.setdefault("components", {}).setdefault("schemas", {})
-            known.update(schemas.components())
+            known.update(models.components())
             for operations in document["paths"].values():
                 for operation in operations.values():
                     _name_examples(operation.get("parameters", []))

@@ -9,8 +9,8 @@ from starlette.routing import WebSocketRoute
 from starlette.websockets import WebSocket
 
 from dmi.errors import ConfigError
-from mapper_sdk.rest import schemas
 from mapper_sdk.rest.context import Api, TheApi
+from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.streams.filters import ChangesQuery, Filter
 from mapper_sdk.rest.streams.sse import EventStream
 from mapper_sdk.rest.streams.websocket import serve_socket

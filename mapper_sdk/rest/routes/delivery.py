@@ -9,9 +9,9 @@ from starlette.responses import Response
 from dmi.errors import ConfigError
 from dmi.resources import Key
 from mapper_sdk.delivery.status import Gap
-from mapper_sdk.rest import schemas
 from mapper_sdk.rest.answers import json_answer
 from mapper_sdk.rest.context import TheApi
+from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.views import gap_view, target_view
 
 __all__ = ["router"]

@@ -7,9 +7,9 @@ from starlette.responses import Response
 from dmi.resources import Key
 from dmi.rest_body import read_body
 from mapper_sdk.derived_json import readings_from_json
-from mapper_sdk.rest import schemas
 from mapper_sdk.rest.answers import json_answer
 from mapper_sdk.rest.context import TheApi
+from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.routes.reads import PROPERTY
 from mapper_sdk.rest.routes.writes import LARGEST
 

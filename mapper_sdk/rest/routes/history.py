@@ -17,8 +17,8 @@ from dmi.errors import UnsupportedError
 from dmi.readings import Reading
 from dmi.resources import DataType, Key
 from mapper_sdk.delivery.history import Function, History
-from mapper_sdk.rest import schemas
 from mapper_sdk.rest.context import TheApi
+from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.routes.reads import PROPERTY
 from mapper_sdk.rest.views import Json, reading_view, span_view
 

@@ -22,10 +22,10 @@ from dmi.errors import AccessDeniedError, DmiError, NotFoundError, UnavailableEr
 from dmi.resources import DeviceModel, Key
 from dmi.values import format_value, parse_value
 from mapper_sdk.calling import call_method
-from mapper_sdk.rest import schemas
 from mapper_sdk.rest.answers import json_answer, problem_answer
 from mapper_sdk.rest.clients import client_of
 from mapper_sdk.rest.context import Api
+from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.queries import parameters
 from mapper_sdk.rest.views import Json
 

@@ -15,10 +15,10 @@ from dmi.resources import Key
 from dmi.rest_body import parse_object, read_body
 from dmi.values import json_value
 from mapper_sdk.calling import call_method, declared_methods, own_methods
-from mapper_sdk.rest import schemas
 from mapper_sdk.rest.answers import json_answer
 from mapper_sdk.rest.clients import client_of
 from mapper_sdk.rest.context import TheApi
+from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.routes.reads import DEVICE
 from mapper_sdk.rest.routes.writes import LARGEST
 from mapper_sdk.rest.views import Json, reading_view

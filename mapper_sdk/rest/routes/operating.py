@@ -11,10 +11,10 @@ from starlette.responses import Response
 from dmi.errors import ConfigError, UnavailableError
 from dmi.logs import LogLevel, change_log_level, log_levels
 from dmi.rest_body import read_json
-from mapper_sdk.rest import schemas
 from mapper_sdk.rest.answers import json_answer
 from mapper_sdk.rest.clients import client_of
 from mapper_sdk.rest.context import Api, TheApi
+from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.views import audit_view
 
 __all__ = ["router"]

@@ -23,8 +23,8 @@ from dmi.resources import Key
 from dmi.selectors import parse_selector
 from mapper_sdk.devices import Point
 from mapper_sdk.mapper import Mapper
-from mapper_sdk.rest import schemas
 from mapper_sdk.rest.answers import Tag, tagged_answer
+from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.queries import ListQuery, LiveQuery, ReadQuery, parameters, query_of, words
 from mapper_sdk.rest.views import device_view, point_json
 from mapper_sdk.session import Session

@@ -14,10 +14,10 @@ from dmi.readings import Value
 from dmi.resources import Key
 from dmi.rest_body import parse_object, read_body
 from dmi.values import json_value, value_from_json
-from mapper_sdk.rest import schemas
 from mapper_sdk.rest.answers import Tag, check_precondition, problem_answer
 from mapper_sdk.rest.clients import client_of
 from mapper_sdk.rest.context import Api, TheApi
+from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.queries import Timeout
 from mapper_sdk.rest.routes.reads import PROPERTIES, PROPERTY
 from mapper_sdk.rest.views import point_json

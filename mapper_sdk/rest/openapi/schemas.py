@@ -1,13 +1,11 @@
 """What the OpenAPI document says of bodies and answers, with examples."""
 
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, TypeAlias
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
-from pydantic.json_schema import models_json_schema
+from pydantic import BaseModel
 
 from dmi.problem import MEDIA_TYPE
-from mapper_sdk.rest import examples
+from mapper_sdk.rest.openapi import examples, models
 
 __all__ = [
     "ALL_WRITTEN",
@@ -39,185 +37,11 @@ __all__ = [
     "WRITE_HEADERS",
     "WRITTEN",
     "Responses",
-    "components",
 ]
 
 Responses: TypeAlias = dict[int | str, dict[str, Any]]
-Scalar: TypeAlias = int | float | bool | str
 
 _JSON: Final = "application/json"
-
-
-class Problem(BaseModel):
-    """A refusal, as RFC 9457 words it; `reason` is one word for programs."""
-
-    model_config = ConfigDict(extra="allow")
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    reason: str
-
-
-class Reading(BaseModel):
-    """A value at a moment; it is null exactly when the quality is bad. Bytes are base64."""
-
-    value: Scalar | None
-    time: str | None
-    quality: Literal["good", "uncertain", "bad"]
-    reason: str
-
-
-class Property(Reading):
-    """A property with its last reading."""
-
-    namespace: str
-    device: str
-    property: str
-    message: str
-    age_s: float | None
-    type: str
-    unit: str
-    writable: bool
-    derived: bool
-
-
-class Written(Property):
-    """A property that was written, and how."""
-
-    written: Scalar
-    dryRun: bool
-
-
-class AllWritten(BaseModel):
-    """Properties that were written; `together` when they were all or none."""
-
-    written: dict[str, Scalar]
-    together: bool
-    dryRun: bool
-    items: list[Property]
-
-
-class Device(BaseModel):
-    """A device and its state; `problems` says what is declared wrongly, by property."""
-
-    namespace: str
-    name: str
-    state: str
-    reason: str
-    message: str
-    since: str | None
-    model: str | None
-    labels: dict[str, Any]
-    problems: dict[str, str]
-
-
-class WholeDevice(Device):
-    """A device with properties."""
-
-    properties: list[Property]
-
-
-class ListedDevice(Device):
-    """A device in a list; `error` says why it was not read, when it should have been."""
-
-    properties: list[Property] | None = None
-    error: Problem | None = None
-
-
-class Method(BaseModel):
-    """What can be called; arguments and results are JSON Schemas by name."""
-
-    name: str
-    description: str
-    source: Literal["declared", "device"]
-    arguments: dict[str, dict[str, Any]]
-    results: dict[str, dict[str, Any]] | None = None
-
-
-class Span(BaseModel):
-    """One interval of a downsampled past."""
-
-    time: str
-    value: Scalar | None
-    count: int
-    quality: Literal["good", "uncertain", "bad"]
-
-
-class Target(BaseModel):
-    """A target of readings, and how it does."""
-
-    model_config = ConfigDict(alias_generator=to_camel)
-
-    name: str
-    kind: str
-    address: str
-    condition: Literal["idle", "live", "storing", "draining"]
-    since: str | None
-    delivered: int
-    retried: int
-    lost: dict[str, int]
-    queued: int
-    spooled: int
-    spooled_bytes: int
-    hours_left: float | None
-    error: str
-    reason: str
-
-
-class Gap(BaseModel):
-    """Readings of one property that one target never got."""
-
-    target: str
-    namespace: str
-    device: str
-    property: str
-    first: str | None
-    last: str | None
-    count: int
-    reason: str
-    noted: str | None
-
-
-class AuditEntry(BaseModel):
-    """One thing that somebody did."""
-
-    id: int
-    time: str | None
-    client: str
-    action: str
-    namespace: str
-    device: str
-    target: str
-    given: str
-    result: str
-    message: str
-
-
-_MODELS: Final[tuple[type[BaseModel], ...]] = (
-    Problem,
-    Reading,
-    Property,
-    Written,
-    AllWritten,
-    WholeDevice,
-    ListedDevice,
-    Method,
-    Span,
-    Target,
-    Gap,
-    AuditEntry,
-)
-
-
-def components() -> dict[str, Any]:
-    """The schemas that are referred to, by name."""
-    wanted: list[tuple[type[BaseModel], Literal["serialization"]]]
-    wanted = [(model, "serialization") for model in _MODELS]
-    _, found = models_json_schema(wanted, ref_template="#/components/schemas/{model}")
-    defined: dict[str, Any] = found["$defs"]
-    return defined
 
 
 def _ref(model: type[BaseModel]) -> dict[str, Any]:
@@ -272,11 +96,11 @@ _READING: Final = _object(value=_ANY) | {
 PROBLEMS: Final[Responses] = {
     "4XX": {
         "description": "Refused; nothing was changed.",
-        "content": _content(_ref(Problem), examples.PROBLEM, MEDIA_TYPE),
+        "content": _content(_ref(models.Problem), examples.PROBLEM, MEDIA_TYPE),
     },
     "5XX": {
         "description": "Not possible now.",
-        "content": _content(_ref(Problem), examples.UNAVAILABLE, MEDIA_TYPE),
+        "content": _content(_ref(models.Problem), examples.UNAVAILABLE, MEDIA_TYPE),
     },
 }
 NOT_MODIFIED: Final[Responses] = {304: {"description": "It is as `If-None-Match` says."}}
@@ -293,15 +117,15 @@ WRITE_HEADERS: Final = [
         "If-Match", "`ETag` of a read of the same properties: 412 if there is a newer reading."
     ),
 ]
-PROPERTY: Final = _ok(_ref(Property), examples.PROPERTY, "The property.")
+PROPERTY: Final = _ok(_ref(models.Property), examples.PROPERTY, "The property.")
 PROPERTIES: Final = _ok(
-    _object(items=_array(_ref(Property))), {"items": [examples.PROPERTY]}, "The properties."
+    _object(items=_array(_ref(models.Property))), {"items": [examples.PROPERTY]}, "The properties."
 )
 DEVICE: Final = _ok(
-    _ref(WholeDevice), {**examples.DEVICE, "properties": [examples.PROPERTY]}, "The device."
+    _ref(models.WholeDevice), {**examples.DEVICE, "properties": [examples.PROPERTY]}, "The device."
 )
 DEVICES: Final = _ok(
-    _object(items=_array(_ref(ListedDevice)), **{"continue": _TEXT}),
+    _object(items=_array(_ref(models.ListedDevice)), **{"continue": _TEXT}),
     {"items": [examples.DEVICE], "continue": ""},
     "A page of devices.",
 )
@@ -311,10 +135,10 @@ VALUES_BODY: Final = _body(
     {"values": {"setpoint": 80, "mode": "eco"}},
 )
 WRITTEN: Final = _ok(
-    _ref(Written), {**examples.PROPERTY, "written": 80.0, "dryRun": False}, "It is written."
+    _ref(models.Written), {**examples.PROPERTY, "written": 80.0, "dryRun": False}, "It is written."
 )
 ALL_WRITTEN: Final = _ok(
-    _ref(AllWritten),
+    _ref(models.AllWritten),
     {
         "written": {"setpoint": 80.0},
         "together": False,
@@ -329,7 +153,7 @@ READINGS_BODY: Final = _body(
 )
 DERIVED: Final = _ok(_object(accepted={"type": "integer"}), {"accepted": 1}, "They were published.")
 METHODS: Final = _ok(
-    _object(items=_array(_ref(Method))), {"items": [examples.METHOD]}, "The methods."
+    _object(items=_array(_ref(models.Method))), {"items": [examples.METHOD]}, "The methods."
 )
 ARGUMENTS_BODY: Final = _body(
     _object(arguments={"type": "object"}), {"arguments": {"setpoint": 80}}
@@ -342,7 +166,7 @@ HISTORY: Final[Responses] = {
         "description": "The readings, oldest first; with `step` one interval each.",
         "content": {
             **_content(
-                _object(items=_array({"anyOf": [_ref(Span), _ref(Reading)]})),
+                _object(items=_array({"anyOf": [_ref(models.Span), _ref(models.Reading)]})),
                 {"items": [examples.READING]},
             ),
             "text/csv": {"schema": _TEXT, "example": examples.CSV},
@@ -351,15 +175,15 @@ HISTORY: Final[Responses] = {
     }
 }
 TARGETS: Final = _ok(
-    _object(items=_array(_ref(Target))), {"items": [examples.TARGET]}, "The targets."
+    _object(items=_array(_ref(models.Target))), {"items": [examples.TARGET]}, "The targets."
 )
 GAPS: Final = _ok(
-    _object(items=_array(_ref(Gap)), **{"continue": _TEXT}),
+    _object(items=_array(_ref(models.Gap)), **{"continue": _TEXT}),
     {"items": [examples.GAP], "continue": ""},
     "What was lost, newest first.",
 )
 AUDIT: Final = _ok(
-    _object(items=_array(_ref(AuditEntry)), **{"continue": _TEXT}),
+    _object(items=_array(_ref(models.AuditEntry)), **{"continue": _TEXT}),
     {"items": [examples.AUDIT], "continue": ""},
     "What was done, newest first.",
 )
