@@ -8,6 +8,7 @@ from random import Random
 from typing import TYPE_CHECKING, Final
 
 from dmi.clock import Clock
+from dmi.errors import ConfigError
 from dmi.resources import Key
 from mapper_sdk.delivery.config import DeliveryConfig, SinkConfig
 from mapper_sdk.delivery.history import History
@@ -60,14 +61,14 @@ class Delivery:
             plan_of: Where the devices' plans are.
             poller: The mapper's timer.
             clock: The mapper's clock.
-            history: The embedded sink whose past is `history`; it gets everything.
+            history: The embedded sink whose past is `history`; it gets everything. Without
+                one, it is the first of the settings' SQLite sinks.
             rng: Randomness for tests; spreads retries, decides nothing secret.
             class_of: Gives the class of a kind of sink.
 
         Raises:
             ConfigError: Settings are wrong; the text has the path in the file.
         """
-        self.history: History | None = None
         self._plan_of = plan_of
         self._clock = clock
         tools = Tools(poller, clock, rng or Random())  # noqa: S311 - spreads retries
@@ -79,8 +80,11 @@ class Delivery:
             path = ("delivery", "sinks", index)
             rules.append(Rule(sink, *self._targets.configured(sink, path)))
         if history is not None:
+            if any(sink.name == history.name for sink in config.sinks):
+                raise ConfigError(f"history: a sink of `delivery` is named {history.name!r}, too")
             rules.append(Rule(history, *self._targets.configured(history, ("history",))))
-            self.history = _history_of(history)
+        past = history or next((sink for sink in config.sinks if sink.kind == "sqlite"), None)
+        self.history: History | None = _history_of(past) if past is not None else None
         self._router = Router(rules, self._targets, class_of)
         self._lasting = {rule.worker for rule in rules}
         self._devices: dict[Key, DeviceWays] = {}

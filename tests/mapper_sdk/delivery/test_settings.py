@@ -148,3 +148,13 @@ delivery:
     # The first two have one time on this clock, so they are one reading of the past.
     times = {line["time"] for line in written}
     assert [reading.value for reading in readings] == [7.0] * len(times)
+
+
+async def test_an_sqlite_sink_is_the_past_where_no_other_is_named(tmp_path):
+    sink = f"{{name: history, kind: sqlite, target: {{path: {tmp_path / 'x.db'}}}}}"
+    text = f"delivery: {{sinks: [{sink}]}}"
+    plant = Plant()
+    assert make_delivery(load(tmp_path, text), plant.mapper).history is not None
+    assert make_delivery(load(tmp_path, ""), plant.mapper).history is None
+    with pytest.raises(ConfigError, match="history: a sink of `delivery` is named 'history'"):
+        make_delivery(load(tmp_path, f"history: {tmp_path / 'y.db'}\n{text}"), plant.mapper)
