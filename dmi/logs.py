@@ -58,7 +58,7 @@ def change_log_level(level: LogLevel | None, logger: str = "") -> None:
 
 
 def _word(level: int) -> LogLevel:
-    """The nearest level that lets pass all that this one does."""
+    """The word for a level; one in between is the next above."""
     if level <= logging.DEBUG:
         return "debug"
     if level <= logging.INFO:

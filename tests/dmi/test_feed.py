@@ -175,3 +175,16 @@ async def test_silence_is_broken_by_comments_and_loses_nothing():
         feed.publish(5)
         assert await anext(stream) == b"id: e-1\nevent: number\ndata: 5\n\n"
     assert not feed.has_readers
+
+
+def test_a_reader_can_go_on_from_anothers_place():
+    feed = published(3)
+    with feed.reader("e-1") as one, feed.reader("e-1") as two, feed.reader("x-1") as lost:
+        assert one.place == two.place == 1
+        assert [event.id for event in one.take()] == ["e-2", "e-3"]
+        two.move(one.place)
+        assert two.id == "e-3"
+        assert two.take() == []
+        assert lost.place is None
+        lost.take()
+        assert lost.place == 3
