@@ -107,6 +107,17 @@ class GattLink:
         if self._client is not None:
             self._radio.slots.use(self)
             return self._client
+        client = await self._connect()
+        if self.pushing.wanted:
+            try:
+                await self.pushing.resume(Exchange(client, self._link))
+            except BaseException:
+                await self._disconnect()
+                raise
+        return client
+
+    async def _connect(self) -> BleakClient:
+        """Wait for a slot and make the link."""
         await self._radio.await_sight(self._link, self._identity)
         await self._radio.slots.acquire(self, self._link.slot_timeout)
         self._has_slot = True
@@ -120,12 +131,6 @@ class GattLink:
             raise UnavailableError(f"{self._link.who} ended the link at once")
         self._client, self._lease_end = client, None
         self.mtu = client.mtu_size
-        if self.pushing.wanted:
-            try:
-                await self.pushing.resume(Exchange(client, self._link))
-            except BaseException:
-                await self._disconnect()
-                raise
         return client
 
     # ------------------------------------------------------------ giving up ----
@@ -233,7 +238,7 @@ class GattLink:
         """The link has ended, by our doing or not."""
         if self._client is None:
             return
-        self._client = None
+        self._client, self._leaving = None, False
         self._cancel_timer()
         self._radio.tally["links_lost"] += 1
         self._was_lost = self.kept
