@@ -10,7 +10,6 @@ from datetime import datetime
 from typing import ClassVar
 
 import pytest
-from pydantic import ValidationError
 
 from dmi.errors import (
     AccessDeniedError,
@@ -19,10 +18,9 @@ from dmi.errors import (
     DeadlineError,
     TooLargeError,
     UnavailableError,
-    UnsupportedError,
 )
 from dmi.readings import Quality, Reading
-from dmi.resources import DataType, PushHttp, PushMqtt
+from dmi.resources import DataType
 from mapper_sdk.delivery.contract import SinkContract, make_route, opened, until
 from mapper_sdk.sinks.mqtt import MqttSink
 from mapper_sdk.sinks.mqtt_settings import MqttPlace, MqttTarget
@@ -389,95 +387,6 @@ async def test_a_message_that_is_too_long_for_the_broker_is_refused(prefix):
             assert 1 in failed
 
 
-# -------------------------------------------------------------------- settings ----
-
-
-@pytest.mark.parametrize(
-    ("written", "canonical"),
-    [
-        ("broker", "mqtt://broker:1883"),
-        ("broker:1884", "mqtt://broker:1884"),
-        ("tcp://127.0.0.1:1883", "mqtt://127.0.0.1:1883"),
-        ("mqtt://Broker/", "mqtt://broker:1883"),
-        ("ssl://h:1883", "mqtts://h:1883"),
-        ("tls://h", "mqtts://h:8883"),
-        ("[::1]:1883", "mqtt://[::1]:1883"),
-        ("ws://h", "ws://h:80/mqtt"),
-        ("wss://h/x", "wss://h:443/x"),
-        ("unix:/run/m.sock", "unix:///run/m.sock"),
-        ("unix:///run/m.sock", "unix:///run/m.sock"),
-        ("/run/m.sock", "unix:///run/m.sock"),
-    ],
-)
-def test_one_broker_has_one_spelling(written, canonical):
-    found = MqttTarget(address=written)
-    assert found.address == canonical
-    assert MqttTarget(address=canonical) == found
-
-
-@pytest.mark.parametrize(
-    ("settings", "problem"),
-    [
-        ({"address": ""}, "HOST:PORT"),
-        ({"address": "http://h"}, "HOST:PORT"),
-        ({"address": "unix:"}, "missing"),
-        ({"address": "h:x"}, "[Pp]ort"),
-        ({"address": "h:1883/x"}, "means nothing"),
-        ({"address": "tcp://u:secret@h"}, "does not belong"),
-        ({"address": "http://u:secret@h"}, "'h'"),
-        ({"address": "h", "password": "env:X"}, "without a username"),
-        ({"address": "h", "tls": {}}, "use mqtts"),
-        ({"address": "mqtts://h", "tls": {"key": "/k"}}, "without a certificate"),
-        ({"address": "mqtts://h", "tls": {"insecure": True, "ca": "/c"}}, "nothing would check"),
-        ({"address": "h", "status": {"topic": "a/{device}"}}, "one for all devices"),
-        ({"address": "h", "sparkplug": {"group": "a/b", "node": "n"}}, "one level"),
-        (
-            {
-                "address": "h",
-                "status": {"topic": "a"},
-                "sparkplug": {"group": "g", "node": "n"},
-            },
-            "one last will",
-        ),
-    ],
-)
-def test_wrong_targets_are_refused(settings, problem):
-    with pytest.raises(ValidationError, match=problem) as refused:
-        MqttTarget.model_validate(settings)
-    assert not any("secret" in error["msg"] for error in refused.value.errors())
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"topic": "a/+"},
-        {"topic": "a/#"},
-        {"topic": "{devise}"},
-        {"topic": "{property}", "payload": "device"},
-        {"topic": "a", "payload": "sparkplug"},
-        {"qos": 3},
-    ],
-)
-def test_wrong_places_are_refused(settings):
-    with pytest.raises(ValidationError):
-        MqttPlace.model_validate(settings)
-
-
-def test_where_readings_go_by_default():
-    assert MqttPlace().topic_template("json") == "dmi/data/{namespace}/{device}/{property}"
-    assert MqttPlace().topic_template("device") == "dmi/data/{namespace}/{device}"
-
-
-def test_a_devices_push_method():
-    declared = PushMqtt(address="tcp://127.0.0.1:1883", topic="a/b", qos=2, retained=True)
-    settings, place = MqttSink.pushed(declared)
-    assert MqttTarget.model_validate(settings).address == "mqtt://127.0.0.1:1883"
-    found = MqttPlace.model_validate(place)
-    assert (found.topic, found.qos, found.retained) == ("a/b", 2, True)
-    with pytest.raises(UnsupportedError):
-        MqttSink.pushed(PushHttp())
-
-
 async def test_messages_go_out_in_the_order_of_the_batch(server, prefix):
     """Two threads publish; the order is kept all the same, and over batches too."""
     route = make_route(MqttPlace(topic=f"{prefix}/x"))
@@ -485,74 +394,3 @@ async def test_messages_go_out_in_the_order_of_the_batch(server, prefix):
         for start in range(0, 3000, 300):
             assert not await sink.send(make_items(route, 300, start))
     assert await values(server, f"{prefix}/x", 3000) == [float(n) for n in range(3000)]
-
-
-class Old:
-    """A broker that knows no version but 3.1.1, and says so or hangs up."""
-
-    def __init__(self, *, says_so):
-        self.says_so = says_so
-        self.versions = []
-
-    async def __aenter__(self):
-        self.server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self.server.sockets[0].getsockname()[1]
-        return self
-
-    async def __aexit__(self, *_):
-        self.server.close()
-        await self.server.wait_closed()
-
-    async def _serve(self, reader, writer):
-        version = (await reader.read(1024))[8]  # after fixed header and the name MQTT
-        self.versions.append(version)
-        if version == 4:
-            writer.write(b"\x20\x02\x00\x00")
-            await reader.read()
-        elif self.says_so:
-            writer.write(b"\x20\x02\x00\x01")
-        writer.close()
-
-
-@pytest.mark.parametrize("says_so", [True, False])
-async def test_an_old_broker_is_spoken_to_in_its_version(says_so):
-    async with Old(says_so=says_so) as server:
-        sink = MqttSink(target(server))
-        for _ in range(2):
-            async with opened(sink):
-                pass
-        assert server.versions == [5, 4, 4]
-        with pytest.raises((ConfigError, UnavailableError)):
-            await MqttSink(target(server, version="5")).open()
-
-
-async def test_an_open_that_was_given_up_does_no_lasting_harm(prefix):
-    with Mosquitto() as server:
-        sink = MqttSink(target(server))
-        for steps in (1, 2, 5, 50):
-            server.freeze()
-            opening = asyncio.create_task(sink.open())
-            for _ in range(steps):
-                await asyncio.sleep(0.002)  # from before to after connecting
-            opening.cancel()
-            await asyncio.gather(opening, return_exceptions=True)
-            await sink.close()
-            server.thaw()
-        async with opened(sink):
-            assert not await sink.send(make_items(make_route(MqttPlace(topic=f"{prefix}/x")), 10))
-        assert await values(server, f"{prefix}/x", 10) == [float(n) for n in range(10)]
-
-
-async def test_a_hang_up_does_not_make_a_broker_an_old_one(server, prefix):
-    """It was just starting, say: version 5 is tried again."""
-    place = MqttPlace(topic=f"{prefix}/x", user_properties={"a": "b"})
-    async with Cuttable(server.port) as line:
-        sink = MqttSink(target(server, address=f"127.0.0.1:{line.own_port}"))
-        line.cut_after = -1
-        with pytest.raises(UnavailableError, match="hung up"):
-            await sink.open()
-        line.cut_after = None
-        async with opened(sink):
-            assert not await sink.send(make_items(make_route(place), 1))
-    await values(server, f"{prefix}/x", 1)
-    assert server.watcher.of(f"{prefix}/x")[0].properties.UserProperty == [("a", "b")]
