@@ -36,6 +36,10 @@ NAMES: Final = (
     "influx_lines",
     "mqtt_sink",
     "http_sink",
+    "delivery_fanout",
+    "delivery_spool",
+    "delivery_outage",
+    "delivery_10k",
 )
 """Each is a module here with TARGET, in words, and `async def measure(*, quick)`."""
 

@@ -29,7 +29,9 @@ async def run_broker(folder: Path) -> AsyncIterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     settings = folder / "mosquitto.conf"
-    settings.write_text(f"listener {port} 127.0.0.1\nallow_anonymous true\npersistence false\n")
+    lines = (f"listener {port} 127.0.0.1", "allow_anonymous true", "persistence false")
+    # Else it drops what a listener has not read in time.
+    settings.write_text("\n".join((*lines, "max_queued_messages 0", "")))
     with (folder / "mosquitto.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(program, "-c", str(settings)), stdout=log, stderr=subprocess.STDOUT
