@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 _PUBLISHERS = 3
 """Requests for messages that wait at the server: it can answer while one is on its way back."""
 _LOOK_SECONDS = 0.25
+_TELL_AGAIN = 0.5
 
 
 class Peer:
@@ -69,9 +70,10 @@ class Peer:
         """Disconnect; safe to call twice."""
         task, self._task = self._task, None
         self._closing = True
-        if task is not None:
+        while task is not None and not task.done():
+            # More than once: asyncua swallows it while it waits for tasks of its own to end.
             task.cancel()
-            await asyncio.wait([task])
+            await asyncio.wait([task], timeout=_TELL_AGAIN)
         await self.channel.close()
 
     def _ended(self, task: asyncio.Task[None]) -> None:

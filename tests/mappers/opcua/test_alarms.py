@@ -16,7 +16,8 @@ from mappers.opcua.session.ladder import Rung
 from mappers.opcua.simulation.faults import Fault, FaultKind
 from mappers.opcua.simulator import OpcuaSimulator
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# asyncua takes its time to build an address space, most of all on a busy machine.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 CONDITION = "nsu=urn:dmi-toolkit:plant;s=Pump.Overheating"
 
 

@@ -12,7 +12,8 @@ from mappers.opcua import discovery
 from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.simulator import OpcuaSimulator
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# asyncua takes its time to build an address space, most of all on a busy machine.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")

@@ -7,6 +7,8 @@ from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.visit import OpcuaVisit
 
 at = OpcuaVisit.model_validate
+# asyncua takes its time to build an address space, most of all on a busy machine.
+pytestmark = pytest.mark.timeout(60)
 PLANT = "nsu=urn:dmi-toolkit:plant;s="
 
 

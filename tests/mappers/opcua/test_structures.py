@@ -19,7 +19,8 @@ from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.simulator import OpcuaSimulator
 from mappers.opcua.visit import OpcuaVisit
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# asyncua takes its time to build an address space, most of all on a busy machine.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 at = OpcuaVisit.model_validate
 PLANT = "nsu=urn:dmi-toolkit:plant;s="
 RECIPE = at({"nodeID": PLANT + "Boiler.Recipe"})
@@ -177,7 +178,6 @@ async def test_they_are_pushed(plant, join):
     assert [one["Name"] for one in heard[0]] == ["overnight", "0", "1", "2"]
 
 
-@pytest.mark.timeout(60)
 async def test_they_are_known_anew_when_the_indexes_have_moved(plant, join):
     driver = await join()
     assert await read(driver, RECIPE) == START

@@ -15,7 +15,8 @@ from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.simulator import OpcuaSimulator
 from mappers.opcua.visit import OpcuaVisit
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+# asyncua takes its time to build an address space, most of all on a busy machine.
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(60)]
 at = OpcuaVisit.model_validate
 PLANT = "nsu=urn:dmi-toolkit:plant;s="
 RACK = {"nodeID": PLANT + "Rack.0"}
