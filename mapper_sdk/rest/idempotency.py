@@ -19,6 +19,7 @@ __all__ = ["Repetitions"]
 MOST_KEPT: Final = 1000
 """Answers; the oldest go first."""
 
+_MOST_BYTES: Final = 16 * 1024 * 1024
 _LONGEST_KEY: Final = 255
 _HEADER: Final = "idempotency-key"
 
@@ -29,6 +30,7 @@ class _Kept:
 
     fingerprint: bytes
     answer: "asyncio.Future[Response | None]"
+    size: int = 0
 
 
 class Repetitions:
@@ -40,6 +42,7 @@ class Repetitions:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, str, str, str], _Kept] = OrderedDict()
+        self._bytes = 0
 
     async def once(
         self, request: Request, body: bytes, act: Callable[[], Awaitable[Response]]
@@ -76,8 +79,7 @@ class Repetitions:
     ) -> Response:
         kept = _Kept(fingerprint, asyncio.get_running_loop().create_future())
         self._kept[place] = kept
-        while len(self._kept) > MOST_KEPT:
-            self._kept.popitem(last=False)
+        self._make_room()
         answer: Response | None = None
         try:
             answer = await act()
@@ -90,7 +92,16 @@ class Repetitions:
                 kept.answer.set_result(None)
             else:
                 kept.answer.set_result(answer)
+                if self._kept.get(place) is kept:
+                    kept.size = len(answer.body)
+                    self._bytes += kept.size
+                    self._make_room()
         return answer
+
+    def _make_room(self) -> None:
+        while len(self._kept) > MOST_KEPT or self._bytes > _MOST_BYTES:
+            _, oldest = self._kept.popitem(last=False)
+            self._bytes -= oldest.size
 
 
 def _may_do_better(status: int) -> bool:
