@@ -186,3 +186,37 @@ def test_what_a_model_has_wrong_is_not_held_against_its_devices(dmi, plant):
     assert "did you mean 'FLOAT'" in result.out
     assert "scal: unknown field" in result.out
     assert "2 mistakes" in result.out
+
+
+HALL = """
+apiVersion: devices.kubeedge.io/v1beta1
+kind: DeviceModel
+metadata: {name: hall}
+spec: {protocol: modbus, properties: [{name: mean, type: DOUBLE}]}
+---
+apiVersion: devices.kubeedge.io/v1beta1
+kind: Device
+metadata: {name: hall}
+spec:
+  deviceModelRef: {name: hall}
+  nodeName: edge
+  protocol: {protocolName: modbus}
+  properties: [{name: mean, visitors: {protocolName: modbus, configData: {derived: true%s}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "mistake"),
+    [
+        (", maxAge: 5000", ""),
+        (", scale: 2", "configData.scale: means nothing for a derived property"),
+        (", register: 5", "configData.register: unknown field"),
+    ],
+)
+def test_a_derived_property_needs_no_settings_of_the_protocol(dmi, tmp_path, settings, mistake):
+    file = tmp_path / "hall.yaml"
+    file.write_text(HALL % settings)
+    result = dmi("validate", "-f", file)
+    assert result.code == (Exit.REFUSED if mistake else Exit.OK), result.out
+    assert mistake in result.out
+    assert result.out.count("mistake: ") == bool(mistake)
