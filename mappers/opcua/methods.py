@@ -6,14 +6,14 @@ from typing import Any
 
 from asyncua import ua
 
-from dmi.errors import ConversionError, NotFoundError
+from dmi.errors import ConversionError, DmiError, NotFoundError
 from dmi.readings import Value
 from mapper_sdk.driver import Method
 from mappers.opcua.session.channel import Channel
 from mappers.opcua.session.space import browse, empty_variant
 from mappers.opcua.session.types import with_structures
 from mappers.opcua.values.reading import plain_value
-from mappers.opcua.values.refusals import status_error
+from mappers.opcua.values.refusals import is_gone, status_error
 from mappers.opcua.values.writing import to_variant
 
 __all__ = ["ObjectMethod", "call_method", "find_methods", "method_named"]
@@ -106,7 +106,14 @@ async def _arguments(
 
 
 async def _argument(channel: Channel, argument: ua.Argument) -> _Argument:
-    like = await empty_variant(channel, argument.DataType, is_array=argument.ValueRank >= 0)
+    is_array = argument.ValueRank >= 0
+    try:
+        like = await empty_variant(channel, argument.DataType, is_array=is_array)
+    except DmiError as error:
+        if is_gone(error):
+            raise
+        # Nobody can call it; the others can be called all the same.
+        like = ua.Variant(ua.ExtensionObject(), ua.VariantType.ExtensionObject)
     return _Argument(str(argument.Name), like, argument.Description.Text or "")
 
 

@@ -302,3 +302,67 @@ async def test_bytes_that_do_not_fit_their_definition(plant, join):
     assert isinstance(recipe, ConversionError)
     assert "PlantRecipe" in str(recipe)
     assert isinstance(bands, Reading)
+
+
+async def put(plant, name, definition, body):
+    """Define a type on the server, and a variable that holds one of it."""
+    kind, (encoding,) = await new_struct(plant._server, 2, f"{name}Type", definition.Fields)
+    definition.DefaultEncodingId = encoding.nodeid
+    definition.BaseDataType = definition.BaseDataType or ua.NodeId(ua.ObjectIds.Structure)
+    await kind.write_data_type_definition(definition)
+    raw = ua.ExtensionObject(TypeId=encoding.nodeid, Body=body)
+    value = ua.Variant(raw, ua.VariantType.ExtensionObject)
+    objects = plant._server.get_objects_node()
+    node = await objects.add_variable(f"ns=2;s={name}", f"2:{name}", value, datatype=kind.nodeid)
+    await node.set_writable()
+    return kind.nodeid
+
+
+async def test_values_whose_types_may_be_those_below(plant, join):
+    fields = [
+        new_struct_field("Any", ua.NodeId(ua.ObjectIds.Range), optional=True),
+        new_struct_field("Number", ua.NodeId(ua.ObjectIds.Double), optional=True),
+        new_struct_field("Plain", ua.VariantType.Byte),
+    ]
+    definition = ua.StructureDefinition(
+        StructureType=ua.StructureType.StructureWithSubtypedValues, Fields=fields
+    )
+    body = ua.ua_binary.extensionobject_to_binary(ua.Range(1.0, 2.0))
+    body += ua.ua_binary.variant_to_binary(ua.Variant(1.5)) + b"\x07"
+    await put(plant, "Subtyped", definition, body)
+    told = {"Any": {"Low": 1.0, "High": 2.0}, "Number": 1.5, "Plain": 7}
+    assert await read(await join(), at({"nodeID": PLANT + "Subtyped"})) == told
+
+
+@pytest.mark.parametrize("name", ["Grid", "Alien", "Endless"])
+async def test_what_cannot_be_told_is_shown_as_it_is(plant, join, name):
+    """Fields with dimensions, of no type that there is, or of types in a circle."""
+    number = ua.NodeId(ua.ObjectIds.Double)
+    field = new_struct_field("Odd", number if name == "Grid" else ua.NodeId(99_999, 2))
+    if name == "Grid":
+        field.ValueRank = 2
+    definition = ua.StructureDefinition(Fields=[field])
+    kind = await put(plant, name, definition, b"\x01")
+    if name == "Endless":
+        definition.BaseDataType = kind
+        definition.Fields = [new_struct_field("Odd", number)]
+        await plant._server.get_node(kind).write_data_type_definition(definition)
+    driver, visit = await join(), at({"nodeID": PLANT + name})
+    assert (await read(driver, visit))["Body"] == "AQ=="
+    with pytest.raises(ConversionError, match="does not tell"):
+        await driver.write(visit, '{"Odd": 1}')
+
+
+async def test_a_method_that_nobody_can_call_hinders_no_other(plant, join):
+    async def nothing(parent, *given):
+        return []
+
+    odd = ua.Argument(Name="odd", DataType=ua.NodeId(99_999, 2), ValueRank=-1)
+    owner = plant._server.get_node("ns=2;s=Boiler")
+    await owner.add_method(ua.NodeId("Boiler.Odd", 2), "2:Odd", nothing, [odd], [])
+    await owner.add_method(ua.NodeId("Boiler.Nap", 2), "2:Nap", nothing, [], [])
+    driver = await join(objectID="s=Boiler")
+    assert [method.name for method in await driver.methods()] == ["Odd", "Nap"]
+    with pytest.raises(ConversionError, match="does not tell"):
+        await driver.call("Odd", {"odd": "{}"})
+    assert await driver.call("Nap", {}) == {}
