@@ -18,6 +18,7 @@ from mapper_sdk.sinks.sqlite.file import (
     DamagedFileError,
     Synchronous,
     connect,
+    inode,
     is_damage,
     move_aside,
     opening_failed,
@@ -82,6 +83,7 @@ class SqliteSink(Sink[SqliteTarget, SqlPlace]):
         super().__init__(target)
         self._thread: ThreadPoolExecutor | None = None
         self._archive: Archive | None = None
+        self._inode: tuple[int, int] | None = None
         self._suspect = False
 
     def history(self) -> SqliteHistory:
@@ -103,7 +105,8 @@ class SqliteSink(Sink[SqliteTarget, SqlPlace]):
         """Commit them, and delete a slice of what is too old.
 
         Raises:
-            UnavailableError: The disk is full or fails, the file is damaged or was changed.
+            UnavailableError: The disk is full or fails; the file is damaged, was changed, or is
+                not there any more.
         """
         return await self._run(lambda: self._send(items))
 
@@ -138,6 +141,7 @@ class SqliteSink(Sink[SqliteTarget, SqlPlace]):
     def _make_archive(self, *, check: bool = False) -> Archive:
         target = self.target
         connection = connect(target.path, target.synchronous, patience=target.timeout, check=check)
+        self._inode = inode(target.path)
         keep = None if target.keep_days is None else target.keep_days * _DAY
         try:
             return Archive(connection, target.path, keep, target.max_size * _MEBIBYTE)
@@ -149,11 +153,15 @@ class SqliteSink(Sink[SqliteTarget, SqlPlace]):
         if self._archive is None:
             raise UnavailableError(f"{self.target.path} is not open")
         try:
-            return self._archive.add(items)
+            refused = self._archive.add(items)
         except sqlite3.Error as error:
             # Opening it anew will read it all and tell a human; the readings stay with us.
             self._suspect = self._suspect or is_damage(error)
             raise translated(error, self.target.path) from error
+        # SQLite does not notice, and what has no name any more is gone when it is closed.
+        if inode(self.target.path) != self._inode:
+            raise UnavailableError(f"the file {self.target.path} was taken away or replaced")
+        return refused
 
     def _close(self) -> None:
         archive, self._archive = self._archive, None

@@ -425,6 +425,24 @@ async def test_routes_learn_their_numbers_anew_in_a_new_file(sink, path):
     ]
 
 
+@pytest.mark.parametrize("backup", [False, True])
+async def test_a_file_that_is_taken_away_swallows_nothing(sink, path, tmp_path, backup):
+    """SQLite would go on writing to what has no name any more."""
+    here = route()
+    await sink.send([(here, Reading(1.0, START))])
+    for file in path.parent.iterdir():
+        file.unlink()
+    if backup:
+        connect(tmp_path / "backup.db", "normal").close()
+        (tmp_path / "backup.db").rename(path)
+    with pytest.raises(UnavailableError, match="taken away"):
+        await sink.send([(here, Reading(2.0, START + 1))])
+    await sink.close()
+    await sink.open()
+    await sink.send([(here, Reading(2.0, START + 1))])
+    assert rows(path, "SELECT value FROM readings") == [(2.0,)]
+
+
 def spoil(path):
     with path.open("r+b") as file:
         file.write(b"no database" * 1000)
