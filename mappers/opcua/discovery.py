@@ -13,7 +13,7 @@ from dmi.errors import DmiError
 from mapper_sdk.driver import Proposal
 from mappers.opcua.addresses import parse_path
 from mappers.opcua.session.channel import Channel
-from mappers.opcua.session.space import base_type, browse, browse_all, resolve
+from mappers.opcua.session.space import base_type, browse, browse_all, resolve, written
 from mappers.opcua.values.refusals import is_gone
 
 __all__ = ["propose"]
@@ -213,7 +213,7 @@ def _proposal(
         prop = one.name if count == 1 else f"{one.name}-{count}"
         mode = "ReadWrite" if one.writable else "ReadOnly"
         properties.append({"name": prop, "type": one.type, "accessMode": mode})
-        visitor = {"protocolName": "opcua", "configData": {"nodeID": _written(channel, one.node)}}
+        visitor = {"protocolName": "opcua", "configData": {"nodeID": written(channel, one.node)}}
         visitors.append({"name": prop, "collectCycle": 1000, "visitors": visitor})
     version = "devices.kubeedge.io/v1beta1"
     model = {
@@ -233,13 +233,3 @@ def _proposal(
         },
     }
     return Proposal(model, device)
-
-
-def _written(channel: Channel, node: ua.NodeId) -> str:
-    """A node id by its namespace's URI, which a restart does not change."""
-    text = str(node.to_string())
-    if node.NamespaceIndex == 0:
-        return text
-    uris = {index: uri for uri, index in channel.namespaces.items()}
-    uri = uris.get(node.NamespaceIndex)
-    return f"nsu={uri};{text.partition(';')[2]}" if uri else text

@@ -11,7 +11,7 @@ from mapper_sdk.driver import Event
 from mappers.opcua.addresses import Address
 from mappers.opcua.conditions import Conditions
 from mappers.opcua.session.channel import Channel
-from mappers.opcua.session.space import browse, browse_all, found
+from mappers.opcua.session.space import browse, browse_all, found, written
 from mappers.opcua.values.reading import jsonable, seconds_of
 from mappers.opcua.values.structures import Structures
 
@@ -56,6 +56,7 @@ class EventSource:
         self._names: Sequence[str] = ()
         self._kinds: Mapping[ua.NodeId, str] = {}
         self._structures = Structures()
+        self._channel: Channel | None = None
         self._node = ua.NodeId()
         self._filter = ua.EventFilter()
 
@@ -77,7 +78,7 @@ class EventSource:
         self._names = [".".join(str(part.Name) for part in path) for path in paths]
         self._names.append("ConditionId")
         self._kinds = await _kinds(channel)
-        self._structures = channel.structures
+        self._channel, self._structures = channel, channel.structures
         self._filter = _filter(paths, event_type)
 
     def request(self, handle: int) -> ua.MonitoredItemCreateRequest:
@@ -102,7 +103,10 @@ class EventSource:
             UnknownStructureError: The definition of a structure must be read first.
         """
         given = dict(zip(self._names, (field.Value for field in fields), strict=False))
-        event = _event(given, self._kinds, self._structures)
+        shown, condition = dict(given), given.get("ConditionId")
+        if self._channel is not None and condition is not None:
+            shown["ConditionId"] = written(self._channel, condition)
+        event = _event(shown, self._kinds, self._structures)
         if self._conditions.is_news(given):
             self._tell(event)
 

@@ -19,6 +19,7 @@ __all__ = [
     "empty_variant",
     "found",
     "resolve",
+    "written",
 ]
 
 _FORWARD_LIMIT = 1000
@@ -61,6 +62,16 @@ async def found(channel: Channel, address: Address) -> ua.NodeId:
     if isinstance(node, DmiError):
         raise node
     return node
+
+
+def written(channel: Channel, node: ua.NodeId) -> str:
+    """A node id by its namespace's URI, which a restart does not change."""
+    text = str(node.to_string())
+    if node.NamespaceIndex == 0:
+        return text
+    uris = {index: uri for uri, index in channel.namespaces.items()}
+    uri = uris.get(node.NamespaceIndex)
+    return f"nsu={uri};{text.partition(';')[2]}" if uri else text
 
 
 def _index(channel: Channel, namespace: Namespace) -> int:

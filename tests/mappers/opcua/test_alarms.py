@@ -88,6 +88,7 @@ async def test_an_alarm_from_its_beginning_to_its_end(plant, join):
     assert began.fields["AckedState.Id"] is False
     assert began.fields["Retain"] is True
     assert began.fields["ConditionName"] == "Overheating"
+    assert began.fields["ConditionId"] == CONDITION
     given = {"condition": began.fields["ConditionId"], "eventId": began.fields["EventId"]}
     assert await driver.call("acknowledge", given | {"comment": "on my way"}) == {}
     seen = await told.next(**{"AckedState.Id": True})
