@@ -25,9 +25,13 @@ end
 local done = add(ms .. '-' .. seq)
 if type(done) == 'table' and done.err and string.find(done.err, 'equal or smaller', 1, true) then
   -- A later one is there already, and a stream grows at its end only: this one goes behind it.
-  -- Its place does not tell any more whether it came before, so that is noted for some time.
-  local mark = KEYS[1] .. ':late:' .. redis.sha1hex(table.concat(fields, '\\0'))
-  if not redis.call('SET', mark, '', 'NX', 'EX', ARGV[4]) then return 0 end
+  -- Its place does not tell any more whether it came before, so the last ones are remembered:
+  -- as many as the stream keeps, in the order in which they came.
+  local late, mark = KEYS[1] .. ':late', redis.sha1hex(table.concat(fields, '\\0'))
+  local last_score = redis.call('ZREVRANGE', late, 0, 0, 'WITHSCORES')[2] or 0
+  if redis.call('ZADD', late, 'NX', last_score + 1, mark) == 0 then return 0 end
+  redis.call('ZREMRANGEBYRANK', late, 0, -1 - tonumber(ARGV[3]))
+  redis.call('EXPIRE', late, ARGV[4])
   local info, last = redis.call('XINFO', 'STREAM', KEYS[1]), nil
   for i = 1, #info, 2 do if info[i] == 'last-generated-id' then last = info[i + 1] end end
   local top, number = string.match(last, '^(%d+)-(%d+)$')

@@ -126,9 +126,25 @@ async def test_readings_that_come_late_go_behind_and_come_once(sink, client):
         assert not await sink.send([(route, Reading(10.0, T0 + 10))])
     entries = [fields for _, fields in await client.xrange("dmi:default:dev-1:p")]
     assert [fields[b"value"] for fields in entries] == [b"9.0", b"0.0", b"1.0", b"2.0", b"10.0"]
-    marks = [key async for key in client.scan_iter("*:late:*")]
-    assert len(marks) == 3
-    assert 0 < await client.ttl(marks[0]) <= 86_400
+    assert await client.zcard("dmi:default:dev-1:p:late") == 3
+    assert 0 < await client.ttl("dmi:default:dev-1:p:late") <= 86_400
+
+
+async def test_what_is_remembered_of_late_readings_is_as_bounded_as_the_stream(sink, client):
+    """A long outage brings millions of them."""
+    route = stream(length=100)
+    last = [(route, Reading(float(n), T0 + n)) for n in range(300, 400)]
+    async with opened(sink):
+        assert not await sink.send([(route, Reading(0.0, T0 + 1000))])
+        assert not await sink.send([(route, Reading(float(n), T0 + n)) for n in range(300)])
+        for _ in range(2):
+            assert not await sink.send(last)
+    assert await client.dbsize() == 2
+    assert await client.zcard("dmi:default:dev-1:p:late") == 100
+    newest = await client.xrevrange("dmi:default:dev-1:p", count=100)
+    assert [float(fields[b"value"]) for _, fields in reversed(newest)] == [
+        reading.value for _, reading in last
+    ]
 
 
 async def test_a_stream_keeps_about_as_many_as_it_should(sink, client):
