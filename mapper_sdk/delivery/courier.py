@@ -80,8 +80,10 @@ class Courier:
                 failed = await self._send(part)
             except DmiError as error:
                 self.errors[error.reason] += 1
+                opened = self._is_open
                 await self.close()
-                if error.retryable or isinstance(error, _OF_THE_TARGET):
+                # No reading is to blame for a target that could not even be opened.
+                if not opened or error.retryable or isinstance(error, _OF_THE_TARGET):
                     outcome.left += part
                     outcome.left += (item for rest in parts for item in rest)
                     outcome.error = error

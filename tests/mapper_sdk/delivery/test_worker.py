@@ -274,6 +274,19 @@ async def test_a_reading_that_a_sink_stumbles_over_for_ever_is_let_go(bench):
         assert bench.status.lost == {"driver_bug": 1}
 
 
+@pytest.mark.parametrize("error", [RefusedError("no"), ValueError("a line break")])
+async def test_no_reading_is_to_blame_for_a_target_that_cannot_be_opened(bench, error):
+    bench.server.error = error
+    async with bench.running():
+        bench.put(10)
+        await bench.advance(400)
+        assert bench.worker.courier.errors.total() > 5
+        bench.server.error = None
+        await bench.advance(100)
+        await bench.worker.look_after()
+        assert (bench.server.count, bench.status.lost) == (10, {})
+
+
 async def test_an_error_of_a_socket_is_the_target_being_away(bench):
     bench.server.error = ConnectionRefusedError("nobody")
     async with bench.running():
