@@ -33,7 +33,7 @@ def discover(options: argparse.Namespace) -> int:
     if seconds is not None and driver.looking_setting:
         # It ends in time by itself then, and proposes what it has heard so far.
         settings[driver.looking_setting], seconds = seconds, None
-    with _words_on_stderr():
+    with _words_on_stderr(driver.__module__.partition(".")[0]):
         found = asyncio.run(_collect(driver, settings, seconds))
     # KubeEdge calls a node by its host's name in lower case, unless it is told another.
     _place(found, options.node or socket.gethostname().lower())
@@ -54,9 +54,9 @@ def discover(options: argparse.Namespace) -> int:
 
 
 @contextmanager
-def _words_on_stderr() -> Iterator[None]:
+def _words_on_stderr(package: str) -> Iterator[None]:
     """Show what a driver logs meanwhile: how far it is, and what it leaves out."""
-    log, handler = logging.getLogger("mappers"), logging.StreamHandler(sys.stderr)
+    log, handler = logging.getLogger(package), logging.StreamHandler(sys.stderr)
     level = log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from enum import IntEnum
+from typing import Any
 
 from asyncua import Node, Server, ua
 from asyncua.common.structures104 import load_custom_struct, new_enum, new_struct, new_struct_field
@@ -43,11 +44,7 @@ async def add_recipe(server: Server, boiler: Node, index: int) -> dict[str, Node
         new_struct_field("Note", text, optional=True),
     ]
     recipe = await _type(server, index, "PlantRecipe", fields)
-    value = ua.extension_objects_by_datatype[recipe](
-        Name="overnight", Mode=_Mode.Auto, Band=_band(band, 55, 65)
-    )
-    value.Steps = [_band(band, 20, 40), _band(band, 40, 60)]
-    value.Start.At = datetime(2026, 1, 1, 22, tzinfo=UTC)
+    value = _overnight(recipe, band)
     found = {
         "Boiler.Recipe": await boiler.add_variable(
             ua.NodeId("Boiler.Recipe", index), f"{index}:Recipe", value, datatype=recipe
@@ -59,6 +56,15 @@ async def add_recipe(server: Server, boiler: Node, index: int) -> dict[str, Node
     for node in found.values():
         await node.set_writable()
     return found
+
+
+def _overnight(recipe: ua.NodeId, band: ua.NodeId) -> Any:  # noqa: ANN401 - of a class made at run time
+    value = ua.extension_objects_by_datatype[recipe](
+        Name="overnight", Mode=_Mode.Auto, Band=_band(band, 55, 65)
+    )
+    value.Steps = [_band(band, 20, 40), _band(band, 40, 60)]
+    value.Start.At = datetime(2026, 1, 1, 22, tzinfo=UTC)
+    return value
 
 
 def _band(band: ua.NodeId, low: float, high: float) -> object:

@@ -32,8 +32,10 @@ async def test_discovery_writes_what_can_be_applied(tmp_path):
     async with OpcuaSimulator() as running:
         words = ("discover", "opcua", f"url={running.url}", "root=2:Plant", "--out", str(file))
         ended = await asyncio.to_thread(dmi, *words)
+        nothing = await asyncio.to_thread(dmi, *words[:3], "root=2:Plant/2:Pump/2:Overheating")
     assert ended.returncode == 0, ended.stderr
     assert "1 device proposed" in ended.stderr
+    assert "Overheating: no variables below it\n0 devices proposed" in nothing.stderr
     assert [d["kind"] for d in yaml.safe_load_all(file.read_text())] == ["DeviceModel", "Device"]
     checked = dmi("validate", "-f", str(file))
     assert checked.returncode == 0, checked.stdout
