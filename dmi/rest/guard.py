@@ -96,8 +96,10 @@ def namespace_of(path: str, query: bytes) -> str | None:
             return path[len(kind) :].partition("/")[0]
     if path not in _LISTS:
         return None
-    named = [value for name, value in parse_qsl(query.decode("latin-1")) if name == "namespace"]
-    return named[0] if len(named) == 1 else None
+    given = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
+    named = [value for name, value in given if name == "namespace"]
+    # Of several a list takes the last, and an empty one is all of them to it.
+    return (named[0] or None) if len(named) == 1 else None
 
 
 def reads_and_writes(method: str, path: str, query: bytes) -> Demand:
