@@ -15,6 +15,7 @@ from pydantic import BeforeValidator, Field, field_validator, model_validator
 from mapper_sdk.settings_docs import render
 from mapper_sdk.spelling import SpelledSettings, word_for
 from mappers.ble.formats import FORMATS
+from mappers.ble.radio import check_radio
 from mappers.ble.secrets import check_reference
 from mappers.ble.visit import BleVisit
 
@@ -193,6 +194,11 @@ class BleLink(SpelledSettings):
         "for all devices of a radio. Without it `$XDG_STATE_HOME/dmi/ble`, usually "
         "`~/.local/state/dmi/ble`.",
     )
+
+    @field_validator("radio")
+    @classmethod
+    def _is_radio(cls, given: str) -> str:
+        return check_radio(given)
 
     @field_validator("bind_key", "identity_key", "passkey")
     @classmethod

@@ -22,7 +22,14 @@ from bleak.exc import BleakError
 
 from dmi.errors import ConfigError
 
-__all__ = ["PairingRefusedError", "PairingWay", "RadioBackend", "is_bluez", "open_radio"]
+__all__ = [
+    "PairingRefusedError",
+    "PairingWay",
+    "RadioBackend",
+    "check_radio",
+    "is_bluez",
+    "open_radio",
+]
 
 _ADAPTER = re.compile(r"hci\d+")
 _TRANSPORTS = frozenset({"tcp-client", "unix-client", "ws-client", "serial", "usb"})
@@ -82,6 +89,21 @@ def is_bluez(radio: str) -> bool:
     return _ADAPTER.fullmatch(radio) is not None
 
 
+def check_radio(radio: str) -> str:
+    """Let the setting of a radio pass; whether it is there shows only when it is opened.
+
+    Raises:
+        ValueError: It is none.
+    """
+    scheme, _, rest = radio.partition(":")
+    if not is_bluez(radio) and (scheme not in _TRANSPORTS | {VIRTUAL} or not rest):
+        raise ValueError(
+            f"{radio!r} is no radio: write an adapter such as hci0, or one of "
+            f"{', '.join(sorted(_TRANSPORTS))} or {VIRTUAL} with a colon and its address"
+        )
+    return radio
+
+
 @asynccontextmanager
 async def open_radio(radio: str, bonds: Path | None = None) -> AsyncIterator[RadioBackend]:
     """Open a radio for the length of a block.
@@ -113,12 +135,10 @@ async def open_radio(radio: str, bonds: Path | None = None) -> AsyncIterator[Rad
             prepare_pairing=pair,
         )
         return
-    scheme, _, rest = radio.partition(":")
-    if scheme not in _TRANSPORTS | {VIRTUAL} or not rest:
-        raise ConfigError(
-            f"{radio!r} is no radio: write an adapter such as hci0, or one of "
-            f"{', '.join(sorted(_TRANSPORTS))} or {VIRTUAL} with a colon and its address"
-        )
+    try:
+        check_radio(radio)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
     try:
         from mappers.ble.radio.opening import open_host  # bumble is an extra
     except ImportError as error:

@@ -49,6 +49,8 @@ def test_the_kind_follows_from_the_rest(settings, connects):
         ({**HERE, "passkey": "env:PIN"}, "mean nothing without pair"),
         ({**HERE, "confirmNumbers": True}, "mean nothing without pair"),
         ({**HERE, "pair": True, "passkey": "env:PIN", "confirmNumbers": True}, "not both"),
+        ({**HERE, "radio": "hci-zero"}, "is no radio: write an adapter such as hci0"),
+        ({**HERE, "radio": "usb:"}, "is no radio"),
         ({**HERE, "slots": 0}, "greater than or equal to 1"),
         ({**HERE, "mac": "A4:C1:38:00:00:02"}, "are one setting"),
         ({**HERE, "adress": "x"}, "Extra inputs"),

@@ -165,9 +165,3 @@ async def test_a_missing_radio_is_unavailable(make, radio, kitchen):
         async with make(format="bthome", address=kitchen, radio=radio):
             pass
     assert asyncio.all_tasks() <= before
-
-
-async def test_a_senseless_radio_is_an_error_of_the_settings(make, kitchen):
-    with pytest.raises(ConfigError, match="is no radio"):
-        async with make(format="bthome", address=kitchen, radio="hco0"):
-            pass
