@@ -2,12 +2,12 @@
 
 import re
 from typing import Annotated, Final, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from dmi.secret_refs import SecretRef
+from dmi.secret_refs import SecretRef, SecretRefs
 from mapper_sdk.delivery.sink import Settings
+from mapper_sdk.sinks.addresses import split_url
 from mapper_sdk.sinks.payloads import checked_template
 from mapper_sdk.sinks.tls import Tls
 
@@ -22,7 +22,7 @@ _OWN: Final = frozenset({"content-type", "content-length", "host", "idempotency-
 
 
 def _canonical(text: str) -> str:
-    parts = urlsplit(text if "://" in text else f"http://{text}")
+    parts = split_url(text if "://" in text else f"http://{text}")
     if parts.scheme not in _PORTS or not parts.hostname:
         raise ValueError("must be http://HOST:PORT or https://HOST:PORT")
     if "@" in parts.netloc:
@@ -69,7 +69,7 @@ class HttpTarget(Settings):
     headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
         default={}, description="Headers that each request has."
     )
-    secret_headers: Annotated[dict[str, SecretRef], AfterValidator(_headers)] = Field(
+    secret_headers: Annotated[SecretRefs[str], AfterValidator(_headers)] = Field(
         default={},
         description="The same with secret values, such as API keys: header to reference.",
     )

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from dmi.secret_refs import SecretRef
 from mapper_sdk.delivery.sink import Settings
+from mapper_sdk.sinks.addresses import split_url
 from mapper_sdk.sinks.payloads import Template, checked_template
 from mapper_sdk.sinks.tls import Tls
 
@@ -57,7 +58,7 @@ def _canonical(text: str) -> str:
         if path == "/":
             raise ValueError("the path of the Unix socket is missing")
         return f"unix://{path}"
-    parts = urlsplit(text if "://" in text else f"mqtt://{text}")
+    parts = split_url(text if "://" in text else f"mqtt://{text}")
     scheme = _SCHEMES.get(parts.scheme)
     if scheme is None or not parts.hostname:
         raise ValueError(
@@ -66,7 +67,7 @@ def _canonical(text: str) -> str:
         )
     if "@" in parts.netloc:
         raise ValueError("a name or password does not belong here: use username and password")
-    port = parts.port or _PORTS[scheme]  # `port` raises ValueError for what is none
+    port = parts.port or _PORTS[scheme]
     if parts.query or parts.fragment or (scheme.startswith("mqtt") and parts.path.strip("/")):
         raise ValueError("has something after the port that means nothing")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
-from dmi.secret_refs import SecretRef
+from dmi.secret_refs import SecretRefs
 from mapper_sdk.delivery.sink import Settings
 from mapper_sdk.sinks.addresses import base_url
 from mapper_sdk.sinks.payloads import checked_template
@@ -47,7 +47,7 @@ class OtelTarget(Settings):
     headers: dict[_HeaderName, _HeaderText] = Field(
         default={}, description="Sent with each request."
     )
-    secret_headers: dict[_HeaderName, SecretRef] = Field(
+    secret_headers: SecretRefs[_HeaderName] = Field(
         default={},
         description="The same, name to where the value is: `env:NAME` or `file:/path`.",
     )

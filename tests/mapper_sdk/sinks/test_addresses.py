@@ -4,10 +4,13 @@ import ssl
 
 import aiohttp
 import pytest
+from pydantic import ValidationError
 
 from dmi.errors import ConfigError, DeadlineError, RefusedError, UnavailableError
 from mapper_sdk.sinks.addresses import base_url, checked_address, host_and_port
 from mapper_sdk.sinks.http_answers import failure, status_error
+from mapper_sdk.sinks.http_settings import HttpTarget
+from mapper_sdk.sinks.mqtt_settings import MqttTarget
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,25 @@ def test_reads_host_and_port(text, parts):
 def test_refuses_what_is_none(text):
     with pytest.raises(ValueError, match=r"."):
         host_and_port(text, 9)
+
+
+@pytest.mark.parametrize(
+    "read",
+    [
+        lambda text: host_and_port(text, 9),
+        base_url,
+        lambda text: HttpTarget(url=text),
+        lambda text: MqttTarget(address=text),
+    ],
+)
+@pytest.mark.parametrize("scheme", ["", "http://", "tcp://"])
+@pytest.mark.parametrize("user", ["u:hunter2@", "u:hunter2/x@", "hunter2@", "u:hunter2\u2100@"])
+def test_a_password_in_an_address_is_not_repeated(read, scheme, user):
+    with pytest.raises(ValueError, match=r".") as caught:
+        read(f"{scheme}{user}db:1")
+    error = caught.value
+    text = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+    assert "hunter2" not in text
 
 
 def test_one_place_has_one_spelling():
