@@ -2,7 +2,8 @@
 
 Without clients of its own the API trusts everybody who can reach its address. A browser
 can, on behalf of any page that it shows; so requests of foreign pages are refused, and
-those whose Host is a name that somebody else's DNS may have pointed here.
+those whose Host is a name that somebody else's DNS may have pointed here. A browser shows
+its certificate for any page too; only a token is shown on purpose.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from dmi.problem import MEDIA_TYPE, to_problem
 from dmi.rest.identity import LOCAL, Identity
 from dmi.rest.identity import Scope as Right
 from dmi.rest.limits import Limits, Rates
+from dmi.rest.staying import Stay
 from dmi.rest.tokens import Clients
 
 __all__ = [
@@ -181,9 +183,22 @@ class Guard:
             await _refuse(scope, send, AccessDeniedError(reason))
             return
         scope[IDENTITY] = identity
-        if scope["type"] == "http" and _has_body(headers):
-            receive = _Hasty(receive, self._limits.body_seconds, self._clock)
-        await self._app(scope, receive, send)
+        if not self._keys.are_needed:
+            await self._app(scope, self._hasty(scope, headers, receive), send)
+            return
+
+        def may_stay() -> bool:
+            known = self._identity(scope, headers)
+            return known is not None and not self._unfit(scope, headers, known)
+
+        stay = Stay(scope, receive, send, may_stay, self._clock)
+        await self._app(scope, self._hasty(scope, headers, stay.receive), stay.send)
+        await stay.finish()
+
+    def _hasty(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Receive:
+        if scope["type"] != "http" or not _has_body(headers):
+            return receive
+        return _Hasty(receive, self._limits.body_seconds, self._clock)
 
     def _identity(self, scope: Scope, headers: dict[bytes, bytes]) -> Identity | None:
         if not self._keys.are_needed:
@@ -203,10 +218,12 @@ class Guard:
 
     def _unfit(self, scope: Scope, headers: dict[bytes, bytes], identity: Identity) -> str:
         """Say why this client must not do this; empty when it may."""
-        if not self._keys.are_needed:
-            return self._foreign(headers)
         method = str(scope.get("method", "GET"))
         demand = self._judge(method, scope["path"], scope["query_string"])
+        if not self._keys.are_needed and not self._is_known_host(headers.get(b"host", b"")):
+            return "Host is not an address of this API"
+        if not _shows_token(headers) and _is_of_another_site(headers, demand.right):
+            return "requests of other sites' pages need a token"
         if not identity.may(demand.right):
             return f"{identity.name!r} has no right to {demand.right}"
         if not identity.may_in(demand.namespace):
@@ -215,17 +232,14 @@ class Guard:
             return f"{identity.name!r} has no rights in namespace {demand.namespace!r}"
         return ""
 
-    def _foreign(self, headers: dict[bytes, bytes]) -> str:
-        host = headers.get(b"host", b"")
-        if host not in self._known:
-            if not self._is_ours(host.decode("latin-1")):
-                return "Host is not an address of this API"
-            if len(self._known) < _MOST_HOSTS:
-                self._known.add(host)
-        origin = headers.get(b"origin")
-        if origin is not None and origin.partition(b"://")[2] != host:
-            return "requests of other sites' pages need a token"
-        return ""
+    def _is_known_host(self, host: bytes) -> bool:
+        if host in self._known:
+            return True
+        if not self._is_ours(host.decode("latin-1")):
+            return False
+        if len(self._known) < _MOST_HOSTS:
+            self._known.add(host)
+        return True
 
     def _is_ours(self, host: str) -> bool:
         name = host[1:].partition("]")[0] if host.startswith("[") else host.partition(":")[0]
@@ -258,6 +272,26 @@ class _Hasty:
             raise HTTPException(_TOO_SLOW, "the body did not come in time", _CLOSE) from None
         self._whole = not message.get("more_body", False)
         return message
+
+
+def _shows_token(headers: dict[bytes, bytes]) -> bool:
+    return headers.get(b"authorization", b"")[:7].lower() == b"bearer "
+
+
+def _is_of_another_site(headers: dict[bytes, bytes], right: Right) -> bool:
+    """Whether a browser asks for a page that is not ours, which it does with our certificate too.
+
+    Images and the like come without `Origin`; a link that somebody follows may read.
+
+    Source:
+        W3C Fetch Metadata Request Headers, sections 2.1 and 2.3.
+    """
+    origin = headers.get(b"origin")
+    if origin is not None and origin.partition(b"://")[2] != headers.get(b"host", b""):
+        return True
+    if headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin"):
+        return False
+    return right is not Right.READ or headers.get(b"sec-fetch-mode") != b"navigate"
 
 
 def _has_body(headers: dict[bytes, bytes]) -> bool:

@@ -53,6 +53,11 @@ async def test_probes_need_nothing(path):
         ({"origin": "http://127.0.0.1:1"}, 200),
         ({"origin": "http://evil.example"}, 403),
         ({"origin": "null"}, 403),
+        ({"sec-fetch-site": "none"}, 200),
+        ({"sec-fetch-site": "same-origin"}, 200),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, 403),
+        ({"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"}, 403),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}, 200),
     ],
 )
 async def test_strangers_pages_are_refused_where_there_is_no_token(headers, status):
@@ -61,6 +66,33 @@ async def test_strangers_pages_are_refused_where_there_is_no_token(headers, stat
     if status == 403:
         assert answer.json()["reason"] == "access_denied"
         assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_a_link_of_another_site_cannot_write():
+    guard = Guard(who, judge=lambda *_: Demand(Scope.WRITE))
+    transport = httpx.ASGITransport(app=guard)
+    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as http:
+        assert (await http.get("/", headers=link)).status_code == 403
+        assert (await http.get("/")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [(b"origin", b"https://evil.example")],
+        [(b"sec-fetch-site", b"cross-site"), (b"sec-fetch-mode", b"no-cors")],
+    ],
+)
+async def test_a_browsers_certificate_does_not_serve_strangers_pages(headers):
+    guard = Guard(who, Keys(TOKEN, certificates=True))
+    asked = {"type": "http", "method": "POST", "state": {PEER: "operator"}}
+    host = (b"host", b"plant.example")
+    assert (await refused(guard, **asked, headers=[host, *headers]))[0]["status"] == 403
+    ours = [(b"origin", b"https://plant.example"), (b"sec-fetch-site", b"same-origin")]
+    assert (await refused(guard, **asked, headers=[host, *ours]))[0]["status"] == 200
+    token = (b"authorization", b"bearer " + TOKEN.encode())
+    assert (await refused(guard, **asked, headers=[host, token, *headers]))[0]["status"] == 200
 
 
 async def test_many_hosts_are_all_judged():
