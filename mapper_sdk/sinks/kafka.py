@@ -161,6 +161,7 @@ class KafkaSink(Sink[KafkaTarget, KafkaPlace]):
         """What a single connection and the producer have in common."""
         target = self.target
         context = await asyncio.to_thread(make_context, target.tls) if target.tls else None
+        ref = target.password
         protocol = "SSL" if target.tls else "PLAINTEXT"
         if target.username:
             protocol = f"SASL_{protocol}"
@@ -171,7 +172,7 @@ class KafkaSink(Sink[KafkaTarget, KafkaPlace]):
             "ssl_context": context,
             "sasl_mechanism": target.mechanism.value,
             "sasl_plain_username": target.username or None,
-            "sasl_plain_password": read_secret(target.password) if target.password else None,
+            "sasl_plain_password": await asyncio.to_thread(read_secret, ref) if ref else None,
         }
 
     async def _try_login(self, options: Mapping[str, Any]) -> None:

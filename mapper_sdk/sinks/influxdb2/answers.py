@@ -21,7 +21,10 @@ def refusal(error: ApiException) -> DmiError:
 
 def _message(error: ApiException) -> str:
     answer = _answer(error)
-    return str(answer.get("message") or answer.get("error") or error.body or "")
+    if said := answer.get("message") or answer.get("error"):
+        return str(said)
+    body = error.body or ""
+    return body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body)
 
 
 def _answer(error: ApiException) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from influxdb_client.service.ping_service import PingService
 
 from dmi.errors import DmiError, RefusedError, UnavailableError
 from dmi.resources import DbInfluxdb2, Resource
-from dmi.secret_refs import read_secret
+from dmi.secret_refs import read_header_secret
 from mapper_sdk.delivery.sink import Item, Sink
 from mapper_sdk.sinks.http_answers import failure
 from mapper_sdk.sinks.influxdb2.answers import bad_lines, refusal
@@ -67,7 +67,7 @@ class Influxdb2Sink(Sink[Influxdb2Target, Influxdb2Place]):
     async def open(self) -> None:
         """See `Sink.open`. Whether the token is good shows at the first write."""
         target = self.target
-        token = read_secret(target.token) if target.token else ""
+        token = await asyncio.to_thread(read_header_secret, target.token) if target.token else ""
         context = await asyncio.to_thread(make_context, target.tls or Tls())
         self._client = InfluxDBClientAsync(
             url=target.url,
@@ -83,8 +83,11 @@ class Influxdb2Sink(Sink[Influxdb2Target, Influxdb2Place]):
             ping = PingService(self._client.api_client)  # type: ignore[no-untyped-call]
             await ping.get_ping_async()  # type: ignore[no-untyped-call]
         except ApiException as error:
-            await self.close()
-            raise refusal(error) from error
+            problem = refusal(error)
+            # A server that has no `ping`, or keeps it to itself, may take lines all the same.
+            if problem.retryable:
+                await self.close()
+                raise problem from error
         except (aiohttp.ClientError, OSError) as error:
             await self.close()
             raise failure(error) from error

@@ -22,7 +22,7 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import (
 
 from dmi.errors import DmiError, RefusedError, UnavailableError
 from dmi.resources import PushOtel, Resource
-from dmi.secret_refs import read_secret
+from dmi.secret_refs import read_header_secret
 from mapper_sdk.delivery.sink import Item, Sink
 from mapper_sdk.sinks.http_answers import failure, status_error
 from mapper_sdk.sinks.otel.messages import Logs, Metrics, Way
@@ -61,13 +61,17 @@ class OtelSink(Sink[OtelTarget, OtelPlace]):
     async def open(self) -> None:
         """See `Sink.open`. OTLP has nothing to ask: whether anybody is there shows at `send`."""
         target = self.target
-        secrets = {name: read_secret(ref) for name, ref in target.secret_headers.items()}
+        secrets = await asyncio.to_thread(self._secret_headers)
         context = await asyncio.to_thread(make_context, target.tls) if target.tls else True
         self._session = aiohttp.ClientSession(
             headers={**target.headers, **secrets, "Content-Type": "application/x-protobuf"},
             timeout=aiohttp.ClientTimeout(total=target.timeout),
             connector=aiohttp.TCPConnector(ssl=context),
         )
+
+    def _secret_headers(self) -> dict[str, str]:
+        headers = self.target.secret_headers
+        return {name: read_header_secret(ref) for name, ref in headers.items()}
 
     async def send(self, items: Sequence[Item[OtelPlace]]) -> Mapping[int, DmiError]:
         """See `Sink.send`.

@@ -5,6 +5,7 @@ once, and the latest value never goes back in time, in whatever order readings a
 ones overtake those that were kept while Redis was away).
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
@@ -64,7 +65,8 @@ class RedisSink(Sink[RedisTarget, RedisPlace]):
 
     async def open(self) -> None:
         """See `Sink.open`."""
-        self._redis = self._client()
+        ref = self.target.password
+        self._redis = self._client(await asyncio.to_thread(read_secret, ref) if ref else None)
         try:
             # The first one also logs in; a wrong password shows here.
             self._add_once = await self._redis.script_load(ADD_ONCE)
@@ -77,7 +79,7 @@ class RedisSink(Sink[RedisTarget, RedisPlace]):
                 ConfigError(str(problem)) if isinstance(problem, RefusedError) else problem
             ) from error
 
-    def _client(self) -> aioredis.Redis:
+    def _client(self, password: str | None) -> aioredis.Redis:
         target = self.target
         host, port = host_and_port(target.address, PORT)
         tls = target.tls or Tls()
@@ -86,7 +88,7 @@ class RedisSink(Sink[RedisTarget, RedisPlace]):
             port=port,
             db=target.db,
             username=target.username or None,
-            password=read_secret(target.password) if target.password else None,
+            password=password,
             socket_timeout=target.timeout,
             socket_connect_timeout=target.timeout,
             retry=Retry(NoBackoff(), 0),  # repeating is the worker's business

@@ -92,7 +92,8 @@ class TDengineSink(Sink[TDengineTarget, TDenginePlace]):
         target = self.target
         headers = {}
         if target.password:
-            token = f"{target.username}:{read_secret(target.password)}".encode()
+            password = await asyncio.to_thread(read_secret, target.password)
+            token = f"{target.username}:{password}".encode()
             headers["Authorization"] = f"Basic {base64.b64encode(token).decode('ascii')}"
         context = await asyncio.to_thread(make_context, target.tls) if target.tls else True
         self._session = aiohttp.ClientSession(

@@ -311,6 +311,27 @@ async def test_open_tells_why_there_is_no_answer(sink, influx):
         await sink.open()
 
 
+@pytest.mark.parametrize("status", [400, 404, 405])
+async def test_a_server_without_ping_is_as_good(sink, influx, status):
+    influx.answers.append(web.Response(status=status, text="what?"))
+    async with opened(sink):
+        assert not await sink.send([(make_route(PLACE), Reading(1.5, T0))])
+
+
+async def test_an_answer_that_is_no_json_is_shown_as_text(sink, influx):
+    async with opened(sink):
+        influx.answers.append(web.Response(status=500, text='no "room"'))
+        with pytest.raises(UnavailableError, match=r'^answered 500: no "room"$'):
+            await sink.send([(make_route(PLACE), Reading(1.5, T0))])
+
+
+async def test_a_token_that_no_header_can_carry_is_for_a_human(sink, monkeypatch):
+    monkeypatch.setenv("INFLUX_TOKEN", "s3cret\nX: y")
+    with pytest.raises(ConfigError, match=r"env:INFLUX_TOKEN.* line break") as caught:
+        await sink.open()
+    assert "s3cret" not in str(caught.value)
+
+
 async def test_sending_before_opening_is_unavailable(sink):
     with pytest.raises(UnavailableError):
         await sink.send([(make_route(PLACE), Reading(1.5, T0))])

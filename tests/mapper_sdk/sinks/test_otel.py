@@ -158,6 +158,13 @@ async def test_headers_and_compression_are_settings(receiver, monkeypatch):
     assert len(receiver.points) == 1
 
 
+async def test_a_secret_that_no_header_can_carry_is_for_a_human(receiver, monkeypatch):
+    monkeypatch.setenv("OTLP_KEY", "s3cret\nX: y")
+    target = OtelTarget(url=receiver.url, secretHeaders={"Authorization": "env:OTLP_KEY"})
+    with pytest.raises(ConfigError, match=r"env:OTLP_KEY.* line break"):
+        await OtelSink(target).open()
+
+
 # ---------------------------------------------------------------- answers ----
 
 
