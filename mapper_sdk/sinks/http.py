@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
@@ -26,10 +25,11 @@ from dmi.errors import (
 )
 from dmi.readings import Reading
 from dmi.resources import PushHttp, Resource
-from dmi.secret_refs import read_secret
+from dmi.secret_refs import read_header_secret, read_secret
 from dmi.values import format_value
 from mapper_sdk.delivery.sink import Item, Route, Sink, Source
 from mapper_sdk.sinks.http_answers import failure, status_error
+from mapper_sdk.sinks.http_repeats import Group, Kind, Repeats
 from mapper_sdk.sinks.http_settings import Body, HttpPlace, HttpTarget
 from mapper_sdk.sinks.payloads import (
     Template,
@@ -55,22 +55,6 @@ _OF_THE_PLACE: Final = frozenset({404, 405})
 _LONGEST_PAUSE: Final = 300.0
 _LEAST_PUSH_TIMEOUT: Final = 1.0
 
-_Kind = tuple[str, str, Body]
-"""URL, method and form of a request."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Group:
-    """Readings that one request can carry, and the index of each."""
-
-    kind: _Kind
-    items: Sequence[tuple[int, Source, Reading]]
-
-    @property
-    def halves(self) -> tuple["_Group", "_Group"]:
-        middle = len(self.items) // 2
-        return _Group(self.kind, self.items[:middle]), _Group(self.kind, self.items[middle:])
-
 
 class HttpSink(Sink[HttpTarget, HttpPlace]):
     """Posts to one server, one request after the other, on a connection that is kept."""
@@ -84,6 +68,7 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
         super().__init__(target)
         self._session: aiohttp.ClientSession | None = None
         self._silent_until = 0.0
+        self._repeats = Repeats()
 
     @classmethod
     def pushed(cls, declared: Resource) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -126,14 +111,15 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
         if wait > 0:
             raise OverloadedError(f"the server has asked for silence for {wait:.0f} s more")
         failed: dict[int, DmiError] = {}
-        problem: DmiError | None = None
-        for group in self._grouped(items, failed):
-            if problem is None:
-                problem = await self._deliver(group, failed)
-            else:
-                failed.update((index, problem) for index, _, _ in group.items)
-        if isinstance(problem, ConfigError):
-            raise problem  # what was taken before it is known by its key
+        groups = self._grouped(items, failed)
+        for earlier in self._repeats.unanswered(groups):
+            await self._repeat(earlier)
+        groups, taken = self._repeats.divide(groups)
+        try:
+            await self._deliver_all(groups, failed, taken)
+        except (ConfigError, asyncio.CancelledError):
+            self._repeats.note_taken(taken)
+            raise
         return failed
 
     async def close(self) -> None:
@@ -147,9 +133,9 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
     def _credentials(self) -> dict[str, str]:
         target = self.target
         headers = {**target.headers, "User-Agent": "dmi-toolkit"}
-        headers |= {name: read_secret(ref) for name, ref in target.secret_headers.items()}
+        headers |= {name: read_header_secret(ref) for name, ref in target.secret_headers.items()}
         if target.token:
-            headers["Authorization"] = f"Bearer {read_secret(target.token)}"
+            headers["Authorization"] = f"Bearer {read_header_secret(target.token)}"
         elif target.password:
             login = f"{target.username}:{read_secret(target.password)}"
             headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
@@ -157,7 +143,7 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
 
     def _grouped(
         self, items: Sequence[Item[HttpPlace]], failed: dict[int, DmiError]
-    ) -> list[_Group]:
+    ) -> list[Group]:
         """Divide a batch into requests, in the order of their first readings."""
         groups: dict[tuple[object, ...], list[tuple[int, Source, Reading]]] = {}
         for index, (route, reading) in enumerate(items):
@@ -178,9 +164,9 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
             elif kind[2] in ("json", "kubeedge"):
                 apart = index
             groups.setdefault((kind, apart), []).append((index, source, reading))
-        return [_Group(self._kind(items[group[0][0]][0]), group) for group in groups.values()]
+        return [Group(self._kind(items[group[0][0]][0]), group) for group in groups.values()]
 
-    def _kind(self, route: Route[HttpPlace]) -> _Kind:
+    def _kind(self, route: Route[HttpPlace]) -> Kind:
         kind = route.cache
         if not isinstance(kind, tuple):
             place = route.place
@@ -188,7 +174,38 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
             kind = route.cache = (path, place.method, place.body or self.target.body)
         return kind
 
-    async def _deliver(self, group: _Group, failed: dict[int, DmiError]) -> DmiError | None:
+    async def _repeat(self, earlier: Group) -> None:
+        """Post a request again that got no answer.
+
+        Raises:
+            DmiError: It gets none again; nothing else can be sent now.
+        """
+        error = await self._post(earlier)
+        if error is None:
+            self._repeats.note_taken([earlier])
+        elif _is_in_the_way(error):
+            raise error
+
+    async def _deliver_all(
+        self, groups: Sequence[Group], failed: dict[int, DmiError], taken: list[Group]
+    ) -> None:
+        """Post groups one after the other; what was taken is added to `taken`.
+
+        Raises:
+            ConfigError: Nothing can be sent until somebody has mended the settings.
+        """
+        problem: DmiError | None = None
+        for group in groups:
+            if problem is None:
+                problem = await self._deliver(group, failed, taken)
+            else:
+                failed.update((index, problem) for index, _, _ in group.items)
+        if isinstance(problem, ConfigError):
+            raise problem
+
+    async def _deliver(
+        self, group: Group, failed: dict[int, DmiError], taken: list[Group]
+    ) -> DmiError | None:
         """Post a group, halved while the server refuses it; what it says no to is in `failed`.
 
         Returns:
@@ -199,8 +216,9 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
             part = left.pop()
             error = await self._post(part)
             if error is None:
+                taken.append(part)
                 continue
-            if error.retryable or isinstance(error, ConfigError):
+            if _is_in_the_way(error):
                 rest = [part, *left]
                 failed.update((index, error) for one in rest for index, _, _ in one.items)
                 return error
@@ -210,15 +228,22 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
                 failed[part.items[0][0]] = error
         return None
 
-    async def _post(self, group: _Group) -> DmiError | None:
+    async def _post(self, group: Group) -> DmiError | None:
         if self._session is None:
             return UnavailableError("the sink is not open")
+        self._repeats.begin(group)
+        error = await self._ask(self._session, group)
+        if error is None or not error.retryable:
+            self._repeats.end(group)
+        return error
+
+    async def _ask(self, session: aiohttp.ClientSession, group: Group) -> DmiError | None:
         url, method, form = group.kind
         body = _body(form, group.items)
         key = hashlib.sha256(b"\n".join([method.encode(), url.encode(), body])).hexdigest()[:32]
         headers = {"Content-Type": _MEDIA[form], "Idempotency-Key": key}
         try:
-            async with self._session.request(
+            async with session.request(
                 method,
                 URL(self.target.url + url, encoded=True),
                 data=body,
@@ -242,6 +267,11 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
         with contextlib.suppress(ValueError):
             seconds = _pause(retry_after)
             self._silent_until = time.monotonic() + min(max(0.0, seconds), _LONGEST_PAUSE)
+
+
+def _is_in_the_way(error: DmiError) -> bool:
+    """Whether nothing else can be sent either."""
+    return error.retryable or isinstance(error, ConfigError)
 
 
 def _verdict(status: int, text: str) -> DmiError:

@@ -233,6 +233,101 @@ async def test_what_follows_a_failure_is_kept_and_what_came_before_is_not(server
     assert [request.path for request in server.requests] == ["/p0"]
 
 
+def losing_answers(receiver, which):
+    """The receiver takes the requests of these numbers, but its answers are lost."""
+
+    def answer(request, _body):
+        if receiver.seen in which:
+            request.transport.abort()
+
+    receiver.answer = answer
+
+
+async def test_what_comes_again_among_others_arrives_once(server, sink):
+    """A backlog is cut into other batches than those that failed."""
+    items = make_items(make_route(HttpPlace(path="/in")), 10)
+    losing_answers(server, {1, 3})
+    async with opened(sink):
+        assert set(await sink.send(items[:4])) == {0, 1, 2, 3}
+        assert not await sink.send(items[:2])
+        assert set(await sink.send(items[2:7])) == {2, 3, 4}
+        await server.kill()
+        with pytest.raises(UnavailableError):
+            await sink.send(items[4:])
+        await server.start()
+        assert not await sink.send(items[4:])
+    found = [one["value"] for request in server.requests for one in readings_in(request)]
+    assert found == [float(n) for n in range(10)]
+
+
+async def test_a_request_is_not_repeated_for_readings_that_were_given_up(server, sink):
+    items = make_items(make_route(HttpPlace(path="/in")), 4)
+    losing_answers(server, {1})
+    async with opened(sink):
+        assert set(await sink.send(items[:2])) == {0, 1}
+        assert not await sink.send(items[2:])
+    assert server.seen == 2
+
+
+async def test_a_repetition_that_is_refused_is_taken_apart(server, sink):
+    def answer(request, body):
+        if server.seen == 1:
+            return web.Response(status=503)
+        return web.Response(status=400) if b'"value":1.0' in body else None
+
+    server.answer = answer
+    items = make_items(make_route(HttpPlace(path="/in")), 3)
+    async with opened(sink):
+        assert set(await sink.send(items)) == {0, 1, 2}
+        failed = await sink.send(items)
+    assert list(failed) == [1]
+    assert isinstance(failed[1], RefusedError)
+    found = [one["value"] for request in server.requests for one in readings_in(request)]
+    assert sorted(found) == [0.0, 2.0]
+
+
+async def test_what_was_taken_before_a_wrong_password_arrives_once(server, sink):
+    items = [
+        item
+        for path in ("/open", "/closed")
+        for item in make_items(make_route(HttpPlace(path=path)), 2)
+    ]
+    async with opened(sink):
+        server.answer = lambda request, _: (
+            web.Response(status=401) if request.path == "/closed" else None
+        )
+        with pytest.raises(ConfigError):
+            await sink.send(items)
+        with pytest.raises(ConfigError):
+            await sink.send([items[0], items[2]])
+        server.answer = None
+        assert not await sink.send(items[:1])
+        assert not await sink.send(items[1:])
+    assert [request.path for request in server.requests] == ["/open", "/closed"]
+
+
+async def test_what_was_taken_before_a_deadline_arrives_once(server, sink):
+    items = [
+        item for path in ("/a", "/b") for item in make_items(make_route(HttpPlace(path=path)), 1)
+    ]
+    slow = asyncio.Event()
+
+    async def wait(request):
+        if request.path == "/b" and not slow.is_set():
+            slow.set()
+            await asyncio.Event().wait()
+
+    server.answer = lambda request, _: wait(request)
+    async with opened(sink):
+        sending = asyncio.create_task(sink.send(items))
+        await slow.wait()
+        sending.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await sending
+        assert not await sink.send(items)
+    assert [request.path for request in server.requests] == ["/a", "/b"]
+
+
 @pytest.mark.parametrize("form", ["seconds", "date"])
 async def test_silence_that_is_asked_for_is_kept(server, sink, form):
     later = format_datetime(datetime.now(UTC) + timedelta(seconds=60), usegmt=True)
