@@ -112,11 +112,10 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
             raise OverloadedError(f"the server has asked for silence for {wait:.0f} s more")
         failed: dict[int, DmiError] = {}
         groups = self._grouped(items, failed)
-        for earlier in self._repeats.unanswered(groups):
-            await self._repeat(earlier)
+        problem = await self._repeat(self._repeats.unanswered(groups))
         groups, taken = self._repeats.divide(groups)
         try:
-            await self._deliver_all(groups, failed, taken)
+            await self._deliver_all(groups, problem, failed, taken)
         except (ConfigError, asyncio.CancelledError):
             self._repeats.note_taken(taken)
             raise
@@ -174,27 +173,30 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
             kind = route.cache = (path, place.method, place.body or self.target.body)
         return kind
 
-    async def _repeat(self, earlier: Group) -> None:
-        """Post a request again that got no answer.
-
-        Raises:
-            DmiError: It gets none again; nothing else can be sent now.
-        """
-        error = await self._post(earlier)
-        if error is None:
-            self._repeats.note_taken([earlier])
-        elif _is_in_the_way(error):
-            raise error
+    async def _repeat(self, earlier: Sequence[Group]) -> DmiError | None:
+        """Post requests again that got no answer; give what keeps all else from being sent."""
+        for group in earlier:
+            error = await self._post(group)
+            if error is None:
+                self._repeats.note_taken([group])
+            elif _is_in_the_way(error):
+                return error
+        return None
 
     async def _deliver_all(
-        self, groups: Sequence[Group], failed: dict[int, DmiError], taken: list[Group]
+        self,
+        groups: Sequence[Group],
+        problem: DmiError | None,
+        failed: dict[int, DmiError],
+        taken: list[Group],
     ) -> None:
-        """Post groups one after the other; what was taken is added to `taken`.
+        """Post groups one after the other, while no problem is in the way of it.
+
+        What is not taken is in `failed` afterwards, what is, in `taken`, too.
 
         Raises:
             ConfigError: Nothing can be sent until somebody has mended the settings.
         """
-        problem: DmiError | None = None
         for group in groups:
             if problem is None:
                 problem = await self._deliver(group, failed, taken)
