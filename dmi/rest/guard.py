@@ -10,26 +10,28 @@ import asyncio
 import hmac
 import ipaddress
 import math
-from collections.abc import Callable, Iterable
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import parse_qsl
 
-import orjson
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dmi.clock import Clock, SystemClock
-from dmi.errors import AccessDeniedError, DmiError, OverloadedError
-from dmi.problem import MEDIA_TYPE, to_problem
+from dmi.errors import AccessDeniedError, OverloadedError
 from dmi.rest.identity import LOCAL, Identity
 from dmi.rest.identity import Scope as Right
 from dmi.rest.limits import Limits, Rates
+from dmi.rest.refusal import UNAUTHORIZED, refuse
 from dmi.rest.staying import Stay
 from dmi.rest.tokens import Clients
 
 __all__ = [
     "IDENTITY",
+    "OPEN",
     "PEER",
     "Demand",
     "Guard",
@@ -45,8 +47,8 @@ IDENTITY: Final = "dmi.identity"
 PEER: Final = "peer"
 """Key in an ASGI scope's state: the name in the client's verified certificate."""
 
-_OPEN: Final = frozenset({"/healthz", "/readyz"})
-"""A kubelet probes these; it has no token."""
+OPEN: Final = frozenset({"/healthz", "/readyz"})
+"""A kubelet probes these; it has no token, and ends a program that does not answer."""
 _NOWHERE: Final = frozenset({"/openapi.json", "/api/v1/version", "/api/v1/ping"})
 _KINDS: Final = tuple(
     f"/api/v1/{kind}/"
@@ -61,7 +63,6 @@ _LISTS: Final = frozenset(
 _BY_ID: Final = "/api/v1/commands/"
 """What stands before an id that says nothing of a namespace; the route asks `may_in` itself."""
 _MOST_HOSTS: Final = 256
-_UNAUTHORIZED: Final = 401
 _TOO_SLOW: Final = 408
 _CLOSE: Final = {"connection": "close"}
 
@@ -158,6 +159,7 @@ class Guard:
         self._keys = keys or Keys()
         self._judge = judge
         self._limits = limits or Limits()
+        self._under_way: Counter[str] = Counter()
         self._rates = Rates(self._limits.rate, self._limits.burst)
         self._clock = clock or SystemClock()
         self._names = {"localhost", "", *(name.lower() for name in names)}
@@ -165,26 +167,31 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer or refuse."""
-        if scope["type"] not in ("http", "websocket") or scope["path"] in _OPEN:
+        if scope["type"] not in ("http", "websocket") or scope["path"] in OPEN:
             await self._app(scope, receive, send)
             return
         headers: dict[bytes, bytes] = dict(scope["headers"])
         identity = self._identity(scope, headers)
         if identity is None:
-            await _refuse(scope, send, AccessDeniedError("a bearer token is needed"), _UNAUTHORIZED)
+            await refuse(scope, send, AccessDeniedError("a bearer token is needed"), UNAUTHORIZED)
             return
         now = self._clock.monotonic()
         who = identity.name if identity is not LOCAL else str((scope.get("client") or ("",))[0])
         if wait := self._rates.wait(who, now):
             error = OverloadedError("too many requests of one client")
-            await _refuse(scope, send, error, retry_after=math.ceil(wait))
+            await refuse(scope, send, error, retry_after=math.ceil(wait))
             return
         if reason := self._unfit(scope, headers, identity):
-            await _refuse(scope, send, AccessDeniedError(reason))
+            await refuse(scope, send, AccessDeniedError(reason))
             return
         scope[IDENTITY] = identity
         if not self._keys.are_needed:
             await self._app(scope, self._hasty(scope, headers, receive), send)
+            return
+
+        if self._under_way[who] >= self._limits.at_once:
+            error = OverloadedError("too many answers to one client are under way")
+            await refuse(scope, send, error, retry_after=1)
             return
 
         def may_stay() -> bool:
@@ -192,8 +199,19 @@ class Guard:
             return known is not None and not self._unfit(scope, headers, known)
 
         stay = Stay(scope, receive, send, may_stay, self._clock)
-        await self._app(scope, self._hasty(scope, headers, stay.receive), stay.send)
-        await stay.finish()
+        with self._counted(who):
+            await self._app(scope, self._hasty(scope, headers, stay.receive), stay.send)
+            await stay.finish()
+
+    @contextmanager
+    def _counted(self, who: str) -> Iterator[None]:
+        self._under_way[who] += 1
+        try:
+            yield
+        finally:
+            self._under_way[who] -= 1
+            if not self._under_way[who]:
+                del self._under_way[who]
 
     def _hasty(self, scope: Scope, headers: dict[bytes, bytes], receive: Receive) -> Receive:
         if scope["type"] != "http" or not _has_body(headers):
@@ -296,25 +314,3 @@ def _is_of_another_site(headers: dict[bytes, bytes], right: Right) -> bool:
 
 def _has_body(headers: dict[bytes, bytes]) -> bool:
     return headers.get(b"content-length", b"0") != b"0" or b"transfer-encoding" in headers
-
-
-async def _refuse(
-    scope: Scope, send: Send, error: DmiError, status: int = 0, *, retry_after: int = 0
-) -> None:
-    if scope["type"] == "websocket":
-        # Before the handshake is answered this is HTTP's 403.
-        await send({"type": "websocket.close", "code": 1008, "reason": str(error)})
-        return
-    problem = to_problem(error)
-    status = status or error.http_status
-    problem["status"] = status
-    headers = [(b"content-type", MEDIA_TYPE.encode())]
-    if status == _UNAUTHORIZED:
-        problem["title"] = "Unauthorized"
-        headers.append((b"www-authenticate", b"Bearer"))
-    if retry_after:
-        headers.append((b"retry-after", b"%d" % retry_after))
-    body = orjson.dumps(problem)
-    headers.append((b"content-length", b"%d" % len(body)))
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

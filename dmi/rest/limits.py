@@ -1,4 +1,4 @@
-"""How much one client may ask: a rate of requests, and the time that a body may take."""
+"""How much one client may ask: how often, how much at once, and how long a body may take."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -17,11 +17,14 @@ class Limits:
         rate: Requests a second of one client; 0 sets no limit.
         burst: How many may come at once.
         body_seconds: Longest time from a request's head to the end of its body.
+        at_once: Answers to one client, streams above all, that are under way at the same
+            time: fewer than there are connections. Only where clients are told apart.
     """
 
     rate: float = 2000.0
     burst: float = 4000.0
     body_seconds: float = 10.0
+    at_once: int = 128
 
 
 class Rates:

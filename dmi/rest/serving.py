@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Final
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from dmi.errors import ConfigError
-from dmi.rest.guard import PEER
+from dmi.errors import ConfigError, UnavailableError
+from dmi.rest.guard import OPEN, PEER
+from dmi.rest.refusal import refuse
 from dmi.rest.tls import ServerTls, common_name
 from dmi.unix_socket import prepare
 
@@ -28,59 +29,95 @@ _BACKLOG: Final = 512
 _LAST_PORT: Final = 65535
 _SOCKET_MODE: Final = 0o660
 _HEAD_SECONDS: Final = 10.0
+_BODY_SECONDS: Final = 10.0
+"""More than for the head, for a body that the application does not read."""
 _HEAD_BYTES: Final = 64 * 1024
+_CHUNK_HEAD: Final = 8
+"""Most bytes around each byte of a body that comes in chunks."""
+_CONNECTIONS: Final = 256
+_ROOM: Final = 64
+"""Connections beyond those, so that probes are answered and others refused with an answer."""
 _LOOK_AGAIN: Final = 30.0
 _WS_MESSAGE: Final = 64 * 1024
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\n\r\n"
 
 
 class _Protocol(HttpToolsProtocol):
-    """Uvicorn's, with an end to the patience for a request's head, and the client's name."""
+    """Uvicorn's, with an end to the patience for a request, and the client's name."""
 
     _timer: asyncio.TimerHandle | None = None
-    _head_bytes = 0
+    _in_head = True
+    _bytes = 0
+    _body_bytes = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's
         """Note who it is, when TLS knows."""
         super().connection_made(transport)
+        if self.limit_concurrency is not None and len(self.connections) > self.limit_concurrency:
+            # What is open here is missing where devices are talked to.
+            transport.abort()
+            return
         tls = transport.get_extra_info("ssl_object")
         if tls is not None and (name := common_name(tls.getpeercert())):
             self.app_state = {**self.app_state, PEER: name}
-        self._expect_head()
+        self._expect()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Wait for nothing any more."""
-        self._forget_head()
+        self._forget()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take a piece of a request."""
         super().data_received(data)
-        if self._timer is not None:
-            self._head_bytes += len(data)
-            if self._head_bytes > _HEAD_BYTES:
-                self.transport.write(_TOO_LARGE)
-                self.transport.close()
+        if self._timer is None:
+            return
+        self._bytes += len(data)
+        if self._bytes > _HEAD_BYTES + (1 + _CHUNK_HEAD) * self._body_bytes:
+            self.transport.write(_TOO_LARGE)
+            self.transport.close()
 
     def on_message_begin(self) -> None:
-        """A head begins."""
-        self._expect_head()
+        """A request begins."""
+        self._expect()
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; nobody wants those behind a body."""
+        if self._in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """The head is here."""
-        self._forget_head()
+        self._in_head = False
         super().on_headers_complete()
 
-    def _expect_head(self) -> None:
-        self._forget_head()
-        self._timer = self.loop.call_later(_HEAD_SECONDS, self.transport.close)
+    def on_body(self, body: bytes) -> None:
+        """Take a piece of the body."""
+        self._body_bytes += len(body)
+        super().on_body(body)
 
-    def _forget_head(self) -> None:
+    def on_message_complete(self) -> None:
+        """The request is here."""
+        self._forget()
+        super().on_message_complete()
+
+    def _expect(self) -> None:
+        self._forget()
+        self._in_head = True
+        self._timer = self.loop.call_later(_HEAD_SECONDS, self._lose_patience)
+
+    def _lose_patience(self) -> None:
+        if self._in_head:
+            self.transport.close()
+        else:
+            self._timer = self.loop.call_later(_BODY_SECONDS, self.transport.close)
+
+    def _forget(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._head_bytes = 0
+        self._bytes = self._body_bytes = 0
 
 
 class _Server(uvicorn.Server):
@@ -115,7 +152,7 @@ class HttpServer:
         address: str,
         *,
         tls: ServerTls | None = None,
-        connections: int | None = None,
+        connections: int = _CONNECTIONS,
         websockets: bool = False,
         grace: float = 1.0,
     ) -> None:
@@ -125,7 +162,7 @@ class HttpServer:
             app: What answers.
             address: `host:port`, `[v6]:port` or `unix:/path`; port 0 takes a free one.
             tls: Serve HTTPS; a certificate that is renewed on disk is taken up by itself.
-            connections: Most at a time; those beyond are answered by 503.
+            connections: Most at a time; those beyond are answered by 503, but not probes.
             websockets: Whether there are any.
             grace: Seconds that answers under way get at the end.
 
@@ -140,18 +177,24 @@ class HttpServer:
             self.url = self.url.replace("http://", "https://", 1)
         self._grace = grace
         context = self._context
+        self._app = app
+        self._most = connections
         self._server = _Server(
             uvicorn.Config(
-                app,
+                self._answer,
+                interface="asgi3",
                 http=_Protocol,
                 ws="websockets-sansio" if websockets else "none",
                 ws_max_size=_WS_MESSAGE,
                 lifespan="off",
                 log_config=None,
-                log_level="warning",
+                # What strangers do wrong is not ours to write down, as often as they like.
+                log_level="error",
                 access_log=False,
                 server_header=False,
-                limit_concurrency=connections,
+                # Whoever stands in front of us may not say who asks: anybody could.
+                proxy_headers=False,
+                limit_concurrency=connections + _ROOM,
                 timeout_graceful_shutdown=max(1, round(grace)),
                 ssl_context_factory=None if context is None else lambda *_: context,
             )
@@ -179,6 +222,15 @@ class HttpServer:
         self._socket.close()
         if self.url.startswith(_UNIX):
             Path(self.url.removeprefix(_UNIX)).unlink(missing_ok=True)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request, unless there are too many connections."""
+        full = len(self._server.server_state.connections) > self._most
+        if full and scope["path"] not in OPEN:
+            error = UnavailableError("too many connections")
+            await refuse(scope, send, error, close=True)
+            return
+        await self._app(scope, receive, send)
 
     async def _renew(self) -> None:
         """Take up a certificate that was renewed: those of a cluster live for days."""

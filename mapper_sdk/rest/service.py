@@ -20,7 +20,6 @@ __all__ = ["RestService"]
 log = logging.getLogger(__name__)
 
 _FEED_SIZE: Final = 4096
-_CONNECTIONS: Final = 256
 
 
 class RestService:
@@ -63,9 +62,7 @@ class RestService:
             limits=door.limits,
             clock=mapper.clock,
         )
-        self._server = HttpServer(
-            guard, config.rest, tls=door.tls, connections=_CONNECTIONS, websockets=True
-        )
+        self._server = HttpServer(guard, config.rest, tls=door.tls, websockets=True)
         self.url = self._server.url
         mapper.add_listener(feed.publish)
 

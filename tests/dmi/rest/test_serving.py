@@ -1,9 +1,12 @@
 import asyncio
+import contextlib
 import os
 import ssl
+from contextlib import asynccontextmanager
 
 import httpx
 import pytest
+import websockets
 from starlette.responses import PlainTextResponse
 
 from dmi.errors import ConfigError
@@ -138,6 +141,130 @@ async def test_a_large_body_is_no_large_head(raw):
     head = b"PUT / HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n" % len(body)
     writer.write(head + body)
     assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+
+
+@asynccontextmanager
+async def serving(app, **more):
+    server = HttpServer(app, "127.0.0.1:0", grace=0.1, **more)
+    async with asyncio.TaskGroup() as group:
+        running = group.create_task(server.run())
+        try:
+            yield server.url
+        finally:
+            running.cancel()
+
+
+async def connect(url):
+    return await asyncio.open_connection(*url.removeprefix("http://").split(":"))
+
+
+async def test_a_body_that_nobody_reads_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(module, "_HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(module, "_BODY_SECONDS", 0.05)
+    async with serving(Guard(who, Keys("sixteen-letters!"))) as url:
+        reader, writer = await connect(url)
+        writer.write(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n")
+        assert (await reader.readline()).startswith(b"HTTP/1.1 401")
+
+        async def dribble():
+            while True:
+                writer.write(b"x")
+                await asyncio.sleep(0.01)
+
+        async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+            dribbling = group.create_task(dribble())
+            await reader.read()
+            dribbling.cancel()
+        writer.close()
+
+
+@pytest.mark.parametrize("piece", [b"x-trailer: " + b"x" * 1000 + b"\r\n", b"x" * 1000])
+async def test_endless_headers_behind_a_body_are_cut_off(raw, piece):
+    reader, writer = raw
+    writer.write(b"PUT / HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n")
+    writer.write(b"1\r\nx\r\n0\r\nx-first: ")
+    for _ in range(70):
+        writer.write(piece)
+    async with asyncio.timeout(5):
+        with contextlib.suppress(ConnectionResetError):
+            assert b"HTTP/1.1 431" in await reader.read()
+
+
+async def test_a_body_in_tiny_chunks_is_taken(raw):
+    reader, writer = raw
+    writer.write(b"PUT / HTTP/1.1\r\nhost: 127.0.0.1\r\ntransfer-encoding: chunked\r\n\r\n")
+    writer.write(b"1\r\nx\r\n" * 50_000)
+    writer.write(b"0\r\nx-trailer: 1\r\n\r\nGET / HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+    async with asyncio.timeout(5):
+        for _ in range(2):
+            assert b"200 OK" in await reader.readuntil(b"local")
+
+
+async def hold(scope, receive, send):
+    """Answer, and keep the connection in use."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.accept"})
+        while (await receive())["type"] != "websocket.disconnect":
+            pass
+        return
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    if scope["path"] != "/healthz":
+        await send({"type": "http.response.body", "body": b"x", "more_body": True})
+        while (await receive())["type"] != "http.disconnect":
+            pass
+    await send({"type": "http.response.body", "body": b""})
+
+
+@asynccontextmanager
+async def held(url, number):
+    async with contextlib.AsyncExitStack() as stack:
+        for turn in range(number):
+            if turn % 2:
+                await stack.enter_async_context(websockets.connect(url.replace("http", "ws")))
+            else:
+                http = await stack.enter_async_context(httpx.AsyncClient())
+                await stack.enter_async_context(http.stream("GET", url))
+        yield
+
+
+async def test_more_connections_than_there_may_be_are_told_so():
+    async with (
+        serving(hold, connections=3, websockets=True) as url,
+        held(url, 3),
+        httpx.AsyncClient() as http,
+    ):
+        refused = await http.get(url)
+        assert (refused.status_code, refused.json()["reason"]) == (503, "unavailable")
+        with pytest.raises(websockets.InvalidStatus):
+            await websockets.connect(url.replace("http", "ws"))
+        # A mapper must not be ended because it has many clients.
+        assert (await http.get(url + "/healthz")).status_code == 200
+
+
+async def test_far_more_connections_are_not_even_kept(monkeypatch):
+    monkeypatch.setattr(module, "_ROOM", 1)
+    async with serving(hold, connections=1) as url, contextlib.AsyncExitStack() as stack:
+        pairs = [await connect(url) for _ in range(3)]
+        for _, writer in pairs:
+            stack.callback(writer.close)
+        async with asyncio.timeout(5):
+            assert await pairs[2][0].read() == b""
+
+
+async def test_nobody_says_for_others_who_asks():
+    async def client(scope, receive, send):
+        await PlainTextResponse(scope["client"][0])(scope, receive, send)
+
+    async with serving(client) as url, httpx.AsyncClient() as http:
+        answer = await http.get(url, headers={"x-forwarded-for": "192.0.2.1"})
+        assert answer.text == "127.0.0.1"
+
+
+async def test_what_strangers_send_does_not_fill_the_log(raw, caplog):
+    reader, writer = raw
+    writer.write(b"nonsense\r\n\r\n")
+    assert b"400 Bad Request" in await reader.read()
+    assert not caplog.records
 
 
 async def test_a_server_that_never_ran_lets_go_of_its_socket(socket_dir):

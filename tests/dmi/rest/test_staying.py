@@ -48,7 +48,7 @@ def file(tmp_path, monkeypatch):
 
 
 def write(file, name="reader", **more):
-    rows = [{"name": name, "hash": hash_token("r"), **more}]
+    rows = [{"name": name, "hash": hash_token("r"), "scopes": ["write"], **more}]
     file.write_text(yaml.safe_dump({"tokens": rows}))
 
 
@@ -60,7 +60,7 @@ async def url(file):
         Route(PATH, echo, methods=["PUT"]),
         WebSocketRoute(PATH, talk),
     ]
-    guard = Guard(Starlette(routes=routes), Keys(clients=Clients(file)), limits=Limits())
+    guard = Guard(Starlette(routes=routes), Keys(clients=Clients(file)), limits=Limits(at_once=2))
     server = HttpServer(guard, "127.0.0.1:0", websockets=True, grace=0.1)
     async with asyncio.TaskGroup() as group:
         running = group.create_task(server.run())
@@ -110,7 +110,7 @@ async def test_a_websocket_ends_with_the_right_to_it(url, file):
 
 async def test_whoever_may_stay_notices_nothing(url, file):
     async with httpx.AsyncClient(base_url=url, headers=KEY) as http:
-        write(file, scopes=["write"])
+        write(file, scopes=["admin"])
 
         async def slowly():
             for part in (b"a", b"b", b"c"):
@@ -119,3 +119,13 @@ async def test_whoever_may_stay_notices_nothing(url, file):
 
         answer = await http.put(PATH, content=slowly())
         assert (answer.status_code, answer.text) == (200, "abc")
+
+
+async def test_one_client_cannot_hold_all_connections(url):
+    async with httpx.AsyncClient(base_url=url, headers=KEY) as http:
+        async with http.stream("GET", PATH), http.stream("GET", PATH):
+            refused = await http.put(PATH, content=b"x")
+            assert (refused.status_code, refused.headers["retry-after"]) == (429, "1")
+        async with asyncio.timeout(5):
+            while (await http.put(PATH, content=b"x")).status_code == 429:  # noqa: ASYNC110 - nothing rings
+                await asyncio.sleep(0.01)
