@@ -111,10 +111,10 @@ class Backlog:
             self.full = None
         self._samples.append((self._clock.monotonic(), self.spool.taken_in))
         now = self._clock.time()
+        if losses:
+            self._keeper.note(losses)
         try:
-            if losses:
-                await self._keeper.call(self.spool.note, losses, now)
-            if self.count:
+            if losses or self.count or self.spool.unsaved:
                 await self._keeper.call(self.spool.expire, now)
         except UnavailableError as error:
             log.debug("%s: %s", self._name, error)
@@ -136,7 +136,9 @@ class Backlog:
     def close(self, losses: Sequence[Loss]) -> None:
         """Write the ledger for the last time, and let go of the file; blocks."""
         if losses:
-            _succeeds(self._keeper.submit(self.spool.note, losses, self._clock.time()))
+            self._keeper.note(losses)
+        if losses or self.spool.unsaved:
+            _succeeds(self._keeper.submit(self.spool.expire, self._clock.time()))
         self._keeper.close()
 
     @property

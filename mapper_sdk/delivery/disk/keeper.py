@@ -1,13 +1,14 @@
 """The thread of one spool: everything that touches its file happens there, one after the other."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar, TypeVarTuple
 
 from dmi.clock import Clock
 from mapper_sdk.delivery.disk.database import DamagedError
 from mapper_sdk.delivery.disk.spool import Spool
+from mapper_sdk.delivery.ledger import Loss
 
 __all__ = ["Keeper"]
 
@@ -43,6 +44,11 @@ class Keeper:
             return await asyncio.shield(asyncio.wrap_future(self.submit(method, *arguments)))
         finally:
             self.calls -= 1
+
+    def note(self, losses: Sequence[Loss]) -> None:
+        """Enter losses into the ledger, after everything that was submitted; no disk hinders it."""
+        self._used = True
+        self._thread.submit(self.spool.note, losses, self._clock.time())
 
     def submit(
         self, method: Callable[[*Arguments], Result], *arguments: *Arguments

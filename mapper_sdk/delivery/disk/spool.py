@@ -138,6 +138,12 @@ class Spool:
         self._routes.forget()
         self.open(now)
         self.note([lost], now)
+        self.expire(now)
+
+    @property
+    def unsaved(self) -> bool:
+        """Whether there is something in the ledger that is not on disk yet."""
+        return bool(self._unsaved)
 
     # ------------------------------------------------------------ readings ----
 
@@ -243,7 +249,7 @@ class Spool:
         return len(data)
 
     def expire(self, now: float) -> None:
-        """Give up what is too old.
+        """Give up what is too old, and write what is in the ledger only.
 
         Raises:
             UnavailableError: The disk takes nothing.
@@ -254,13 +260,11 @@ class Spool:
             self._committed(kept, losses, changed)
 
     def note(self, losses: Sequence[Loss], now: float) -> None:
-        """Enter losses that happened elsewhere into the ledger; on disk later, if not now."""
-        changed = self.ledger.note(losses, now)
-        self._unsaved.update(changed)
-        self.open(now)
-        with self._transaction() as db:
-            self._write_gaps(db, (), now)
-        self._unsaved.clear()
+        """Enter losses that happened elsewhere into the ledger; needs no disk, nor an open file.
+
+        They are written by whatever is written next.
+        """
+        self._unsaved.update(self.ledger.note(losses, now))
 
     # ------------------------------------------------------------- details ----
 

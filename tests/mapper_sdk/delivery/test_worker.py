@@ -481,8 +481,10 @@ async def test_a_folder_that_cannot_be_written_means_memory_and_is_said_once(
         for _ in range(30):
             bench.put(100)
             await bench.advance(1)
+            await bench.worker.look_after()
         assert bench.status.queued == 1000
         assert bench.status.lost == {"disk_failed": 2000}
+        assert bench.lost() == {"disk_failed": 2000}
         assert "No such file" in bench.status.error
         assert caplog.text.count("kept in memory only") == 1
         (tmp_path / "none").mkdir()
@@ -493,6 +495,10 @@ async def test_a_folder_that_cannot_be_written_means_memory_and_is_said_once(
         await bench.worker.look_after()
         assert bench.lost() == {"disk_failed": 2000}
     assert (bench.server.count, bench.server.doubles()) == (1000, 0)
+    bench.restart()
+    async with bench.running():
+        await bench.worker.look_after()
+        assert bench.lost() == {"disk_failed": 2000}
 
 
 async def test_a_target_that_is_back_gets_what_the_disk_did_not_take(make, tmp_path):

@@ -150,6 +150,9 @@ def test_the_ledger_survives_too(opened, make):
     first.put([make.chunk(make.route(), make.readings(3))], NOW)
     first.expire(NOW + 200)
     first.note(losses_of(make.items(make.route("q"), make.readings(2)), "queue_full"), NOW)
+    assert first.unsaved
+    first.expire(NOW)
+    assert not first.unsaved
     first.close()
     again = opened()
     assert lost(again) == {("dev", "p", "too_old"): 3, ("dev", "q", "queue_full"): 2}
