@@ -47,6 +47,7 @@ class Channel:
         limits: Of the server; known when open.
         namespaces: URI to index; read at each opening, for it may change.
         structures: Those that the server has defined itself, as far as they were needed.
+        session_seconds: How long the server keeps the session without hearing of us.
         life: Number of the session; what was found by an index holds within one.
     """
 
@@ -56,6 +57,7 @@ class Channel:
         self.namespaces: dict[str, int] = {}
         self._client: Client | None = None
         self.structures = Structures()
+        self.session_seconds = link.session_timeout
         self.life = 0
 
     # ------------------------------------------------------------- its life ----
@@ -119,6 +121,9 @@ class Channel:
 
     async def _learn(self) -> None:
         """Read what holds for this life of the server: namespaces and limits."""
+        # Servers may grant less than was asked for.
+        granted = self._connected().session_timeout / 1000
+        self.session_seconds = min(self.link.session_timeout, granted)
         ids = ua.ObjectIds
         prefix = "Server_ServerCapabilities_OperationLimits_"
         names = (

@@ -193,7 +193,7 @@ class Peer:
             await asyncio.sleep(_LOOK_SECONDS)
             now = time.monotonic()
             try:
-                if now - self._used_at > self._link.session_timeout / 3:
+                if now - self._used_at > self.channel.session_seconds / 3:
                     await self._look_whether_alive()
                 for feed in [feed for feed in self._feeds if feed.complete]:
                     await self._look_after(feed)

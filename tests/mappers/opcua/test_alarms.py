@@ -57,7 +57,7 @@ async def join(plant):
     await plant._alarm.follow(hot=False)
 
     async def make(**settings):
-        data = {"url": plant.url, "publishingInterval": 20, "keepAlive": 0.2, "timeout": 0.5}
+        data = {"url": plant.url, "publishingInterval": 20, "keepAlive": 0.2, "timeout": 1}
         data |= {"namespaceUri": "urn:dmi-toolkit:plant", "eventSource": "s=Pump"}
         driver = OpcuaDriver(OpcuaLink.model_validate(data | settings))
         driver.bus = Bus()

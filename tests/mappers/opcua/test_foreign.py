@@ -88,7 +88,7 @@ async def ticking(driver):
     """Subscribe to a variable that counts; gives what hears it."""
     ears = Ears()
     assert await driver.subscribe(
-        [at({"nodeID": PLANT + "Clock", "samplingInterval": 0, "queueSize": 50})], ears.publish
+        [at({"nodeID": PLANT + "Clock", "samplingInterval": 0, "queueSize": 1000})], ears.publish
     ) == [None]
     await ears.until(lambda heard: len(heard.get(0, ())) >= 3)
     return ears
@@ -167,6 +167,11 @@ async def test_its_operation_limits(join):
     ears = Ears()
     assert await driver.subscribe(visits, ears.publish) == [None] * 60
     await ears.until(lambda heard: len(heard) == 60)
+
+
+async def test_a_session_that_the_server_grants_for_less_time(join):
+    driver = await join(sessionTimeout=3600)
+    assert driver._peer.channel.session_seconds == 3000
 
 
 async def test_its_methods(join):

@@ -312,7 +312,7 @@ async def test_a_quiet_session_is_kept_alive(peer, monkeypatch):
         looked.set()
 
     monkeypatch.setattr(Channel, "read", read)
-    peer._link.__dict__["session_timeout"] = 0.03
+    peer.channel.session_seconds = 0.03
     async with asyncio.timeout(5):
         await looked.wait()
 
