@@ -8,7 +8,7 @@ from dmi.methods import Method, checked_arguments, named_method, property_schema
 from dmi.readings import Reading, Value
 from dmi.resources import DeviceMethod, Key
 from mapper_sdk.devices import Plan
-from mapper_sdk.session import REQUEST_LIMIT, Begin, Session
+from mapper_sdk.session import Begin, Session
 from mapper_sdk.twin import checked_value
 from mapper_sdk.writing import Progress
 
@@ -61,6 +61,8 @@ async def call_method(
     name: str,
     arguments: Mapping[str, object],
     begin: Begin | None = None,
+    *,
+    limit: float | None = None,
 ) -> Mapping[str, Value | Reading]:
     """Call a method; a declared one writes the properties that are given as arguments.
 
@@ -68,8 +70,8 @@ async def call_method(
         session: Of the device.
         name: Of the method.
         arguments: As JSON has them, or typed already.
-        begin: Called once, when it is about to take effect; what it raises stops it. Who
-            gives it bounds the wait for the turn on the bus too.
+        begin: Called once, when it is about to take effect; what it raises stops it.
+        limit: Most seconds to wait for the turn on the bus; None where the caller sees to that.
 
     Returns:
         Its results; of a declared method, what each property reads back.
@@ -82,13 +84,13 @@ async def call_method(
     """
     declared = declared_methods(session.plan)
     if any(method.name == name for method in declared):
-        return await _write_all(session, named_method(declared, name), arguments, begin)
+        return await _write_all(session, named_method(declared, name), arguments, begin, limit)
     own = own_methods(session)
     if not own:
         # Away, perhaps: the session says so better.
         return await session.call(name, {})
     values = checked_arguments(named_method([*declared, *own], name), arguments)
-    results = await session.call(name, values, begin, limit=_limit(begin))
+    results = await session.call(name, values, begin, limit=limit)
     wrong = [key for key, value in results.items() if not isinstance(value, _VALUES)]
     if wrong:
         raise DriverBugError(f"result {wrong[0]!r} of method {name!r} is no value")
@@ -96,7 +98,11 @@ async def call_method(
 
 
 async def _write_all(
-    session: Session, method: Method, arguments: Mapping[str, object], begin: Begin | None
+    session: Session,
+    method: Method,
+    arguments: Mapping[str, object],
+    begin: Begin | None,
+    limit: float | None,
 ) -> Mapping[str, Reading]:
     device = str(session.plan.key)
     if not arguments:
@@ -107,7 +113,7 @@ async def _write_all(
     values = {name: checked_value(session.point(name), given[name]) for name in names}
     progress = Progress()
     try:
-        await session.write_all(values, progress, begin, limit=_limit(begin))
+        await session.write_all(values, progress, begin, limit=limit)
     except DmiError as error:
         if not progress.written:
             raise
@@ -115,10 +121,6 @@ async def _write_all(
         raise type(error)(text, device=device) from error
     readings = {name: session.point(name).latest for name in names}
     return {name: reading for name, reading in readings.items() if reading is not None}
-
-
-def _limit(begin: Begin | None) -> float | None:
-    return REQUEST_LIMIT if begin is None else None
 
 
 def _declared(plan: Plan, method: DeviceMethod) -> Method:

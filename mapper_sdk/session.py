@@ -196,10 +196,10 @@ class Session:
         connection = self._connected()
 
         async def write_now() -> None:
-            if begin is not None:
-                begin()
             # The declaration may have changed while this waited for its turn.
             writes = self._checked(values)
+            if begin is not None:
+                begin()
             await connection.write_all(writes, progress)
             if read_back:
                 await connection.read_back(*(point for point, _ in writes))

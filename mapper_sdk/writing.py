@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from dmi.errors import DmiError, RefusedError, UnsupportedError
+from dmi.errors import DmiError, OverloadedError, RefusedError, UnsupportedError
 from dmi.readings import Value
 from mapper_sdk.devices import Point
 from mapper_sdk.driver import Driver, Transacting
@@ -63,6 +63,6 @@ async def write_points(
 
 def _is_unclear(error: DmiError) -> bool:
     """Whether the device may have accepted it all the same."""
-    return error.retryable or not (
-        isinstance(error, RefusedError) or 400 <= error.http_status < 500
-    )
+    if isinstance(error, (RefusedError, OverloadedError)):
+        return False  # It has answered, and the answer is no.
+    return error.retryable or not 400 <= error.http_status < 500

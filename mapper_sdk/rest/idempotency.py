@@ -10,11 +10,11 @@ from typing import Final
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dmi.errors import ConfigError, ConflictError, DmiError, UnavailableError
+from dmi.errors import ConfigError, ConflictError, DmiError
 from mapper_sdk.rest.answers import problem_answer
 from mapper_sdk.rest.clients import client_of
 
-__all__ = ["Repetitions"]
+__all__ = ["Attempt", "Repetitions"]
 
 MOST_KEPT: Final = 1000
 """Answers; the oldest go first."""
@@ -22,6 +22,27 @@ MOST_KEPT: Final = 1000
 _MOST_BYTES: Final = 16 * 1024 * 1024
 _LONGEST_KEY: Final = 255
 _HEADER: Final = "idempotency-key"
+
+
+class Attempt:
+    """How far a request has come.
+
+    Attributes:
+        begun: It takes effect now, or may: from then on it must not be done again.
+    """
+
+    __slots__ = ("begun",)
+
+    def __init__(self) -> None:
+        self.begun = False
+
+    def begin(self) -> None:
+        """It is about to take effect."""
+        self.begun = True
+
+
+Act = Callable[[Attempt], Awaitable[Response]]
+"""Does what a request asks for, and gives the answer."""
 
 
 @dataclass(slots=True)
@@ -44,12 +65,11 @@ class Repetitions:
         self._kept: OrderedDict[tuple[str, str, str, str], _Kept] = OrderedDict()
         self._bytes = 0
 
-    async def once(
-        self, request: Request, body: bytes, act: Callable[[], Awaitable[Response]]
-    ) -> Response:
+    async def once(self, request: Request, body: bytes, act: Act) -> Response:
         """Act and give the answer; or give the one of the first time, without acting.
 
-        A request that is repeated while the first is under way waits for its answer.
+        A request that is repeated while the first is under way waits for its answer. The
+        answer to one that came to an end before it began is not kept.
 
         Raises:
             ConfigError: The key is not of 1 to 255 visible characters.
@@ -57,7 +77,7 @@ class Repetitions:
         """
         key = request.headers.get(_HEADER)
         if key is None:
-            return await act()
+            return await act(Attempt())
         if not (0 < len(key) <= _LONGEST_KEY and key.isascii() and key.isprintable()):
             raise ConfigError(f"Idempotency-Key must be 1 to {_LONGEST_KEY} visible characters")
         place = (client_of(request.scope), request.method, request.url.path, key)
@@ -72,21 +92,19 @@ class Repetitions:
         return await self._first(place, fingerprint, act)
 
     async def _first(
-        self,
-        place: tuple[str, str, str, str],
-        fingerprint: bytes,
-        act: Callable[[], Awaitable[Response]],
+        self, place: tuple[str, str, str, str], fingerprint: bytes, act: Act
     ) -> Response:
         kept = _Kept(fingerprint, asyncio.get_running_loop().create_future())
         self._kept[place] = kept
         self._make_room()
         answer: Response | None = None
+        attempt = Attempt()
         try:
-            answer = await act()
+            answer = await act(attempt)
         except DmiError as error:
             answer = problem_answer(error)
         finally:
-            if answer is None or _may_do_better(answer.status_code):
+            if answer is None or not attempt.begun:
                 if self._kept.get(place) is kept:
                     del self._kept[place]
                 kept.answer.set_result(None)
@@ -102,11 +120,6 @@ class Repetitions:
         while len(self._kept) > MOST_KEPT or self._bytes > _MOST_BYTES:
             _, oldest = self._kept.popitem(last=False)
             self._bytes -= oldest.size
-
-
-def _may_do_better(status: int) -> bool:
-    """Whether the request did nothing, and the same again may do something."""
-    return 400 <= status < 500 or status == UnavailableError.http_status
 
 
 def _again(answer: Response) -> Response:

@@ -6,6 +6,7 @@ from dmi.errors import (
     AccessDeniedError,
     DeadlineError,
     OutOfRangeError,
+    OverloadedError,
     RefusedError,
     UnavailableError,
     UnsupportedError,
@@ -78,6 +79,7 @@ async def test_all_are_checked_before_the_first_is_written(served, values, error
     ("error", "unknown"),
     [
         (RefusedError("locked"), []),
+        (OverloadedError("busy"), []),
         (UnavailableError("gone"), ["b"]),
         (DeadlineError("late"), ["b"]),
     ],

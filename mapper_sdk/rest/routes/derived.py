@@ -9,6 +9,7 @@ from dmi.rest_body import read_body
 from mapper_sdk.derived_json import readings_from_json
 from mapper_sdk.rest.answers import json_answer
 from mapper_sdk.rest.context import TheApi
+from mapper_sdk.rest.idempotency import Attempt
 from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.routes.reads import PROPERTY
 from mapper_sdk.rest.routes.writes import LARGEST
@@ -34,11 +35,12 @@ async def post_readings(
     session = api.mapper.session(Key(namespace, name))
     body = await read_body(request, LARGEST)
 
-    async def act() -> Response:
+    async def act(attempt: Attempt) -> Response:
         point = session.point(prop)
         now = api.mapper.clock.time()
         readings = readings_from_json(body, point.type, now)
         session.derive(prop, readings)
+        attempt.begin()
         return json_answer({"accepted": len(readings)})
 
     return await api.repetitions.once(request, body, act)

@@ -28,6 +28,7 @@ from mapper_sdk.rest.context import Api
 from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.queries import parameters
 from mapper_sdk.rest.views import Json
+from mapper_sdk.session import REQUEST_LIMIT
 
 __all__ = ["router"]
 
@@ -100,10 +101,11 @@ async def call_device_method(api: Api, request: Request) -> Json:
     session = api.mapper.session(key)
     if all(declared.name != method for declared in session.plan.methods):
         raise NotFoundError(f"the Device declares no method {method!r}", device=str(key))
-    result, message = "ok", ""
+    result, message = "unknown", ""
     try:
         value = parse_value(text, session.point(name).type)
-        await call_method(session, method, {name: value})
+        await call_method(session, method, {name: value}, limit=REQUEST_LIMIT)
+        result = "ok"
     except DmiError as error:
         result, message = error.reason, str(error)
         raise

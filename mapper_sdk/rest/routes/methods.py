@@ -18,11 +18,12 @@ from mapper_sdk.calling import call_method, declared_methods, own_methods
 from mapper_sdk.rest.answers import json_answer
 from mapper_sdk.rest.clients import client_of
 from mapper_sdk.rest.context import TheApi
+from mapper_sdk.rest.idempotency import Attempt
 from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.routes.reads import DEVICE
 from mapper_sdk.rest.routes.writes import LARGEST
 from mapper_sdk.rest.views import Json, reading_view
-from mapper_sdk.session import Session
+from mapper_sdk.session import REQUEST_LIMIT, Session
 
 __all__ = ["router"]
 
@@ -54,13 +55,16 @@ async def post_call(
     session = api.mapper.session(key)
     body = await read_body(request, LARGEST)
 
-    async def act() -> Response:
+    async def act(attempt: Attempt) -> Response:
         arguments = parse_object(body).get("arguments")
         if not isinstance(arguments, dict):
             raise ConfigError('the body must be {"arguments": {…}}')
-        result, message = "ok", ""
+        result, message = "unknown", ""
         try:
-            results = await call_method(session, method, arguments)
+            results = await call_method(
+                session, method, arguments, attempt.begin, limit=REQUEST_LIMIT
+            )
+            result = "ok"
         except DmiError as error:
             result, message = error.reason, str(error)
             raise

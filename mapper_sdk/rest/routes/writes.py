@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from dmi.errors import ConfigError, DmiError, PreconditionError
+from dmi.errors import ConfigError, DmiError, OverloadedError, PreconditionError
 from dmi.readings import Value
 from dmi.resources import Key
 from dmi.rest_body import parse_object, read_body
@@ -17,6 +17,7 @@ from dmi.values import json_value, value_from_json
 from mapper_sdk.rest.answers import Tag, check_precondition, problem_answer
 from mapper_sdk.rest.clients import client_of
 from mapper_sdk.rest.context import Api, TheApi
+from mapper_sdk.rest.idempotency import Attempt
 from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.queries import Timeout
 from mapper_sdk.rest.routes.reads import PROPERTIES, PROPERTY
@@ -68,11 +69,11 @@ async def write_property(
     session = api.mapper.session(Key(namespace, name))
     body = await read_body(request, LARGEST)
 
-    async def act() -> Response:
+    async def act(attempt: Attempt) -> Response:
         value = parse_object(body).get("value")
         if value is None:
             raise ConfigError('the body must be {"value": …}')
-        return await _Write(api, request, session, query, {prop: value}).run_one(prop)
+        return await _Write(api, request, session, query, {prop: value}, attempt).run_one(prop)
 
     return await api.repetitions.once(request, body, act)
 
@@ -94,11 +95,11 @@ async def write_properties(
     session = api.mapper.session(Key(namespace, name))
     body = await read_body(request, LARGEST)
 
-    async def act() -> Response:
+    async def act(attempt: Attempt) -> Response:
         values = parse_object(body).get("values")
         if not isinstance(values, dict) or not 0 < len(values) <= _MOST_VALUES:
             raise ConfigError(f'the body must be {{"values": {{…}}}}, with 1 to {_MOST_VALUES}')
-        return await _Write(api, request, session, query, values).run_all()
+        return await _Write(api, request, session, query, values, attempt).run_all()
 
     return await api.repetitions.once(request, body, act)
 
@@ -113,18 +114,23 @@ class _Write:
         session: Session,
         query: WriteQuery,
         given: Mapping[str, Any],
+        attempt: Attempt,
     ) -> None:
         self._api = api
         self._session = session
         self._query = query
         self._given = given
+        self._attempt = attempt
         self._client = client_of(request.scope)
         self._if_match = request.headers.get("if-match")
         self._progress = Progress()
 
     async def run_one(self, name: str) -> Response:
         """Write one property, and give it as it is then."""
-        written = (await self._run())[name]
+        try:
+            written = (await self._run())[name]
+        except DmiError as error:
+            return self._failed(error)
         point = self._session.point(name)
         content, age = point_json(point, self._api.mapper.clock.time())
         told = orjson.dumps({"written": written, "dryRun": self._query.dry_run})
@@ -136,14 +142,7 @@ class _Write:
         try:
             written = await self._run()
         except DmiError as error:
-            done = self._progress
-            sent = {*done.written, *done.unknown}
-            return problem_answer(
-                error,
-                written=done.written,
-                unknown=done.unknown,
-                unwritten=[name for name in self._given if name not in sent],
-            )
+            return self._failed(error)
         told = {
             "written": written,
             "together": self._progress.together,
@@ -154,6 +153,22 @@ class _Write:
         items = b",".join(content[:-1] + age for content, age in parts)
         content = b'%b,"items":[%b]}' % (orjson.dumps(told)[:-1], items)
         return Response(content, media_type="application/json")
+
+    def _failed(self, error: DmiError) -> Response:
+        """Say what went wrong, and what has become of each value all the same."""
+        done = self._progress
+        sent = {*done.written, *done.unknown}
+        return problem_answer(
+            error,
+            written=done.written,
+            unknown=done.unknown,
+            unwritten=[name for name in self._given if name not in sent],
+        )
+
+    def _begin(self) -> None:
+        """Their turn on the bus has come."""
+        self._check_precondition()
+        self._attempt.begin()
 
     async def _run(self) -> dict[str, Any]:
         """Write, and note who has tried; gives the values as they were written."""
@@ -168,11 +183,14 @@ class _Write:
             await self._session.write_all(
                 values,
                 self._progress,
-                self._check_precondition,
+                self._begin,
                 read_back=self._query.readback,
                 limit=self._query.timeout,
             )
         except DmiError as error:
+            if isinstance(error, OverloadedError) and not self._progress.written:
+                # The device itself says that it has done nothing: the same again may do it.
+                self._attempt.begun = False
             await self._note(written, error)
             raise
         await self._note(written, None)

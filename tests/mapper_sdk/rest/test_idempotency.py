@@ -27,13 +27,16 @@ def request(key, path="/a"):
 class Acts:
     """Counts, and answers with so many bytes."""
 
-    def __init__(self, size=1, status=200):
+    def __init__(self, size=1, status=200, begins=True):
         self.count = 0
+        self._begins = begins
         self._size = size
         self._status = status
 
-    async def __call__(self):
+    async def __call__(self, attempt):
         self.count += 1
+        if self._begins:
+            attempt.begin()
         return Response(b"x" * self._size, self._status)
 
 
@@ -58,18 +61,19 @@ async def test_large_answers_leave_less_room(monkeypatch):
     assert kept._bytes == 0
 
 
-@pytest.mark.parametrize(("status", "count"), [(200, 1), (502, 1), (504, 1), (404, 2), (503, 2)])
-async def test_only_what_may_have_done_something_is_kept(status, count):
-    kept, acts = Repetitions(), Acts(status=status)
+@pytest.mark.parametrize("status", [200, 502, 503, 504, 403])
+@pytest.mark.parametrize("begins", [True, False])
+async def test_only_what_may_have_done_something_is_kept(status, begins):
+    kept, acts = Repetitions(), Acts(status=status, begins=begins)
     for _ in range(2):
         assert (await kept.once(request("a"), b"", acts)).status_code == status
-    assert acts.count == count
+    assert acts.count == (1 if begins else 2)
 
 
 async def test_who_waited_for_a_request_that_came_to_nothing_makes_it():
     kept, go, tried = Repetitions(), asyncio.Event(), []
 
-    async def act():
+    async def act(attempt):
         tried.append(True)
         await go.wait()
         return Response(b"", 503 if len(tried) == 1 else 200)
@@ -83,7 +87,7 @@ async def test_who_waited_for_a_request_that_came_to_nothing_makes_it():
 async def test_a_request_that_is_broken_off_is_made_again_by_who_waits():
     kept, begun = Repetitions(), asyncio.Event()
 
-    async def endless():
+    async def endless(attempt):
         begun.set()
         await asyncio.Event().wait()
 
@@ -100,9 +104,10 @@ async def test_a_request_that_is_broken_off_is_made_again_by_who_waits():
 async def test_an_error_is_an_answer_too():
     kept, count = Repetitions(), 0
 
-    async def act():
+    async def act(attempt):
         nonlocal count
         count += 1
+        attempt.begin()
         raise RefusedError("locked")
 
     answers = [await kept.once(request("a"), b"", act) for _ in range(2)]

@@ -2,7 +2,7 @@ import asyncio
 
 import pytest
 
-from dmi.errors import RefusedError, UnavailableError
+from dmi.errors import OverloadedError, RefusedError, UnavailableError
 
 DEVICE = "/api/v1/devices/default/dev"
 ALL = f"{DEVICE}/properties"
@@ -214,6 +214,88 @@ async def test_what_the_device_refused_is_not_asked_again(api, plant):
     assert [answer.status_code for answer in answers] == [502, 502]
     assert answers[0].content == answers[1].content
     assert asked == [250]
+
+
+async def test_what_may_have_been_written_is_not_written_again(api, plant):
+    """The link breaks when the value is there already."""
+    asked = []
+
+    def break_off(cell, value):
+        asked.append(value)
+        raise UnavailableError("gone")
+
+    plant.station().on_write = break_off
+    headers = {"idempotency-key": "k1"}
+    first = await api.put(T, json={"value": 25}, headers=headers)
+    assert (first.status_code, first.json()["unknown"]) == (503, ["t"])
+    plant.station().on_write = None
+    await plant.clock.advance(10)
+    again = await api.put(T, json={"value": 25}, headers=headers)
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (503, "true")
+    assert asked == [250]
+
+
+async def test_a_written_value_that_cannot_be_read_back_is_told_and_kept(api, plant):
+    station = plant.station()
+
+    def go(cell, value):
+        station.reachable = False
+
+    station.on_write = go
+    headers = {"idempotency-key": "k1"}
+    answer = await api.put(T, json={"value": 25}, headers=headers)
+    found = answer.json()
+    assert answer.status_code == 503
+    assert (found["written"], found["unknown"], found["unwritten"]) == (["t"], [], [])
+    station.reachable, station.on_write = True, None
+    await plant.clock.advance(10)
+    assert (await api.put(T, json={"value": 25}, headers=headers)).status_code == 503
+    assert len(station.writes) == 1
+
+
+async def test_a_turn_that_never_came_may_be_waited_for_again(api, plant):
+    station = plant.station()
+    station.hold = asyncio.Event()
+    await plant.clock.advance(1)
+    headers = {"idempotency-key": "k1"}
+    put = {"url": f"{T}?timeout=0.2", "json": {"value": 25}, "headers": headers}
+    answer = await api.put(**put)
+    assert (answer.status_code, answer.json()["unwritten"]) == (504, ["t"])
+    station.hold.set()
+    await plant.clock.settle()
+    assert (await api.put(**put)).status_code == 200
+    assert len(station.writes) == 1
+
+
+async def test_a_device_that_says_it_is_busy_may_be_asked_again(api, plant):
+    station = plant.station()
+
+    def busy(cell, value):
+        raise OverloadedError("busy")
+
+    station.on_write = busy
+    headers = {"idempotency-key": "k1"}
+    answer = await api.put(T, json={"value": 25}, headers=headers)
+    assert (answer.status_code, answer.json()["unwritten"]) == (429, ["t"])
+    station.on_write = None
+    assert (await api.put(T, json={"value": 25}, headers=headers)).status_code == 200
+
+
+async def test_a_call_whose_end_is_unknown_is_not_made_again(api, plant):
+    asked = []
+
+    def break_off(cell, value):
+        asked.append(value)
+        raise UnavailableError("gone")
+
+    plant.station().on_write = break_off
+    call = {"json": {"arguments": {"t": 6}}, "headers": {"idempotency-key": "k1"}}
+    assert (await api.post(f"{DEVICE}/methods/set", **call)).status_code == 503
+    plant.station().on_write = None
+    await plant.clock.advance(10)
+    again = await api.post(f"{DEVICE}/methods/set", **call)
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (503, "true")
+    assert asked == [60]
 
 
 async def test_methods_too_are_called_once(api, plant):
