@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import httpx
 
@@ -17,6 +17,7 @@ from mapper_sdk.client.connection import (
     PAUSES,
     SILENCE,
     Server,
+    ServerSettings,
     stream_params,
 )
 from mapper_sdk.client.events import EventParser
@@ -44,13 +45,14 @@ class AsyncClient:
     one that is too late as DeadlineError.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, **more: Any) -> None:  # noqa: ANN401 - fields of Server
+    def __init__(self, url: str = DEFAULT_URL, **more: Unpack[ServerSettings]) -> None:
         """Connects on first use.
 
         Args:
             url: `http(s)://host:port` or `unix:/path`.
-            more: Further fields of `Server`: `token`, `token_file`, `ca`, `certificate`,
-                `timeout`.
+            more: `token`, or `token_file` that holds it; `ca`, PEM of who signed the mapper's
+                certificate; `certificate`, files of our own one and its key; `timeout`,
+                seconds for one answer, 10 without it.
 
         Raises:
             ConfigError: The address or a file is unusable.
@@ -180,6 +182,7 @@ class AsyncClient:
         *,
         time: When | None = None,
         quality: str = "",
+        key: str | None = None,
     ) -> None:
         """Hand in a reading that this program worked out; it becomes one like any other.
 
@@ -189,8 +192,9 @@ class AsyncClient:
             value: None only with the quality `bad`.
             time: When that was true; now without it.
             quality: `good`, `uncertain` or `bad`.
+            key: Tells this reading from others of the same value; one is made without it.
         """
-        await self._send(calls.derive(device, property, value, time=time, quality=quality))
+        await self._send(calls.derive(device, property, value, time=time, quality=quality, key=key))
 
     async def methods(self, device: str) -> list[Method]:
         """Say what can be called at a device."""
@@ -242,9 +246,17 @@ class AsyncClient:
         """Say where readings are delivered to, and how that goes."""
         return await self._send(calls.targets())
 
-    async def gaps(self, *, target: str = "", device: str = "") -> list[Gap]:
-        """Say which readings were lost on their way to which target."""
-        return await self._send(calls.gaps(target=target, device=device))
+    async def gaps(self, *, target: str = "", device: str = "", namespace: str = "") -> list[Gap]:
+        """Say which readings were lost on their way to which target; newest first."""
+        found: list[Gap] = []
+        after = ""
+        while True:
+            page = await self._send(
+                calls.gaps(target=target, device=device, namespace=namespace, after=after)
+            )
+            found += page.items
+            if not (after := page.after):
+                return found
 
     async def ready(self) -> None:
         """Return when the mapper serves.
@@ -255,21 +267,32 @@ class AsyncClient:
         await self._send(calls.ready())
 
     async def changes(
-        self, *, device: str = "", kinds: Iterable[str] = (), after: str = ""
+        self,
+        *,
+        device: str = "",
+        namespace: str = "",
+        labels: str = "",
+        properties: Iterable[str] = (),
+        kinds: Iterable[str] = (),
+        after: str = "",
     ) -> AsyncIterator[Change]:
         """Give what happens, for ever; a broken connection is resumed without loss.
 
         Where that cannot be, there is a change of the kind `gap`.
 
         Args:
-            device: Only of this device.
+            device: Only of this device, NAMESPACE/NAME.
+            namespace: Only of the devices in it.
+            labels: Only of the devices that this selector fits.
+            properties: Only of properties with these names.
             kinds: Only these: `readings`, `state`, `outcome`, `event`.
             after: `id` of the last change known; from now on without it.
         """
+        wanted = stream_params(device, namespace, labels, properties, kinds)
         parser, failures = EventParser(after), 0
         while True:
             try:
-                async for change in self._stream(parser, stream_params(device, kinds)):
+                async for change in self._stream(parser, wanted):
                     failures = 0
                     yield change
             except UnavailableError:
@@ -282,6 +305,7 @@ class AsyncClient:
         self, parser: EventParser, params: Mapping[str, str]
     ) -> AsyncIterator[Change]:
         headers = {"accept": "text/event-stream"}
+        parser.begin()
         if parser.last_id:
             headers["last-event-id"] = parser.last_id
         patience = httpx.Timeout(self._server.timeout, read=SILENCE)
@@ -291,8 +315,9 @@ class AsyncClient:
             ) as answer:
                 if answer.is_error:
                     raise from_problem(answer.status_code, await answer.aread())
-                async for line in answer.aiter_lines():
-                    if (change := parser.take(line)) is not None:
+                self._server.check_stream(answer)
+                async for piece in answer.aiter_bytes():
+                    for change in parser.changes(piece):
                         yield change
 
     async def _send(self, call: Call[T]) -> T:

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, Unpack
 
 import httpx
 
@@ -17,6 +17,7 @@ from mapper_sdk.client.connection import (
     PAUSES,
     SILENCE,
     Server,
+    ServerSettings,
     stream_params,
 )
 from mapper_sdk.client.events import EventParser
@@ -44,13 +45,14 @@ class Client:
     one that is too late as DeadlineError.
     """
 
-    def __init__(self, url: str = DEFAULT_URL, **more: Any) -> None:  # noqa: ANN401 - fields of Server
+    def __init__(self, url: str = DEFAULT_URL, **more: Unpack[ServerSettings]) -> None:
         """Connects on first use.
 
         Args:
             url: `http(s)://host:port` or `unix:/path`.
-            more: Further fields of `Server`: `token`, `token_file`, `ca`, `certificate`,
-                `timeout`.
+            more: `token`, or `token_file` that holds it; `ca`, PEM of who signed the mapper's
+                certificate; `certificate`, files of our own one and its key; `timeout`,
+                seconds for one answer, 10 without it.
 
         Raises:
             ConfigError: The address or a file is unusable.
@@ -179,6 +181,7 @@ class Client:
         *,
         time: When | None = None,
         quality: str = "",
+        key: str | None = None,
     ) -> None:
         """Hand in a reading that this program worked out; it becomes one like any other.
 
@@ -188,8 +191,9 @@ class Client:
             value: None only with the quality `bad`.
             time: When that was true; now without it.
             quality: `good`, `uncertain` or `bad`.
+            key: Tells this reading from others of the same value; one is made without it.
         """
-        self._send(calls.derive(device, property, value, time=time, quality=quality))
+        self._send(calls.derive(device, property, value, time=time, quality=quality, key=key))
 
     def methods(self, device: str) -> list[Method]:
         """Say what can be called at a device."""
@@ -241,9 +245,17 @@ class Client:
         """Say where readings are delivered to, and how that goes."""
         return self._send(calls.targets())
 
-    def gaps(self, *, target: str = "", device: str = "") -> list[Gap]:
-        """Say which readings were lost on their way to which target."""
-        return self._send(calls.gaps(target=target, device=device))
+    def gaps(self, *, target: str = "", device: str = "", namespace: str = "") -> list[Gap]:
+        """Say which readings were lost on their way to which target; newest first."""
+        found: list[Gap] = []
+        after = ""
+        while True:
+            page = self._send(
+                calls.gaps(target=target, device=device, namespace=namespace, after=after)
+            )
+            found += page.items
+            if not (after := page.after):
+                return found
 
     def ready(self) -> None:
         """Return when the mapper serves.
@@ -254,21 +266,32 @@ class Client:
         self._send(calls.ready())
 
     def changes(
-        self, *, device: str = "", kinds: Iterable[str] = (), after: str = ""
+        self,
+        *,
+        device: str = "",
+        namespace: str = "",
+        labels: str = "",
+        properties: Iterable[str] = (),
+        kinds: Iterable[str] = (),
+        after: str = "",
     ) -> Iterator[Change]:
         """Give what happens, for ever; a broken connection is resumed without loss.
 
         Where that cannot be, there is a change of the kind `gap`.
 
         Args:
-            device: Only of this device.
+            device: Only of this device, NAMESPACE/NAME.
+            namespace: Only of the devices in it.
+            labels: Only of the devices that this selector fits.
+            properties: Only of properties with these names.
             kinds: Only these: `readings`, `state`, `outcome`, `event`.
             after: `id` of the last change known; from now on without it.
         """
+        wanted = stream_params(device, namespace, labels, properties, kinds)
         parser, failures = EventParser(after), 0
         while True:
             try:
-                for change in self._stream(parser, stream_params(device, kinds)):
+                for change in self._stream(parser, wanted):
                     failures = 0
                     yield change
             except UnavailableError:
@@ -279,6 +302,7 @@ class Client:
 
     def _stream(self, parser: EventParser, params: Mapping[str, str]) -> Iterator[Change]:
         headers = {"accept": "text/event-stream"}
+        parser.begin()
         if parser.last_id:
             headers["last-event-id"] = parser.last_id
         patience = httpx.Timeout(self._server.timeout, read=SILENCE)
@@ -290,7 +314,9 @@ class Client:
         ):
             if answer.is_error:
                 raise from_problem(answer.status_code, answer.read())
-            yield from parser.changes(answer.iter_lines())
+            self._server.check_stream(answer)
+            for piece in answer.iter_bytes():
+                yield from parser.changes(piece)
 
     def _send(self, call: Call[T]) -> T:
         request = self._server.request(call)

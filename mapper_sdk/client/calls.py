@@ -223,16 +223,26 @@ def _manner(readback: bool, dry_run: bool) -> dict[str, str | int | float]:
 
 
 def derive(
-    device: str, property_: str, value: JsonValue, *, time: When | None, quality: str
+    device: str,
+    property_: str,
+    value: JsonValue,
+    *,
+    time: When | None,
+    quality: str,
+    key: str | None,
 ) -> Call[None]:
-    """A reading that an app worked out."""
+    """A reading that an app worked out; by its key it is taken once however often it is sent."""
     body: dict[str, Json] = {"value": value}
     if time is not None:
         body["time"] = _text(time)
     if quality:
         body["quality"] = quality
     return Call(
-        "POST", device_path(device, "properties", property_, "readings"), _nothing, body=body
+        "POST",
+        device_path(device, "properties", property_, "readings"),
+        _nothing,
+        headers=_once(key),
+        body=body,
     )
 
 
@@ -342,12 +352,14 @@ def targets() -> Call[list[Target]]:
     )
 
 
-def gaps(*, target: str, device: str) -> Call[list[Gap]]:
-    """What was lost on the way."""
-    params = {name: value for name, value in (("target", target), ("device", device)) if value}
+def gaps(*, target: str, device: str, namespace: str, after: str) -> Call[Page[Gap]]:
+    """A page of what was lost on the way."""
+    given = {"target": target, "device": device, "namespace": namespace, "continue": after}
+    params: dict[str, str | int | float] = {name: text for name, text in given.items() if text}
+    params["limit"] = _PAGE
 
-    def parse(answer: Json, _: Headers) -> list[Gap]:
-        return [
+    def parse(answer: Json, _: Headers) -> Page[Gap]:
+        found = [
             Gap(
                 item["target"],
                 f"{item['namespace']}/{item['device']}",
@@ -359,6 +371,7 @@ def gaps(*, target: str, device: str) -> Call[list[Gap]]:
             )
             for item in answer["items"]
         ]
+        return Page(found, answer.get("continue") or "")
 
     return Call("GET", f"{_API}/gaps", parse, params)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypedDict, TypeVar
 
 import httpx
 import orjson
@@ -14,7 +14,15 @@ from dmi.errors import ConfigError, DeadlineError, UnavailableError
 from dmi.problem import from_problem
 from mapper_sdk.client.calls import Call
 
-__all__ = ["ATTEMPTS", "DEFAULT_URL", "PAUSES", "SILENCE", "Server", "stream_params"]
+__all__ = [
+    "ATTEMPTS",
+    "DEFAULT_URL",
+    "PAUSES",
+    "SILENCE",
+    "Server",
+    "ServerSettings",
+    "stream_params",
+]
 
 T = TypeVar("T")
 
@@ -26,6 +34,16 @@ PAUSES: Final = (0.1, 0.5, 1.0, 2.0, 5.0)
 SILENCE: Final = 45.0
 """Seconds after which a stream counts as broken; the mapper says something every 15."""
 _UNIX: Final = "unix:"
+
+
+class ServerSettings(TypedDict, total=False):
+    """The fields of `Server` beside its address, as both clients take them."""
+
+    token: str
+    token_file: Path | None
+    ca: Path | None
+    certificate: tuple[Path, Path] | None
+    timeout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +141,15 @@ class Server:
         except (KeyError, TypeError, ValueError) as error:
             raise UnavailableError(f"{self.url} answers, but not as a mapper") from error
 
+    def check_stream(self, answer: httpx.Response) -> None:
+        """Say whether this answer, whose body is not read yet, is a stream of events.
+
+        Raises:
+            UnavailableError: Somebody else answered.
+        """
+        if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+            raise UnavailableError(f"{self.url} answers, but not as a mapper")
+
     @contextmanager
     def translated(self) -> Iterator[None]:
         """Let httpx's errors leave as ours."""
@@ -136,7 +163,15 @@ class Server:
             raise UnavailableError(f"{self.url}: {error or type(error).__name__}") from error
 
 
-def stream_params(device: str, kinds: Iterable[str]) -> dict[str, str]:
+def stream_params(
+    device: str, namespace: str, labels: str, properties: Iterable[str], kinds: Iterable[str]
+) -> dict[str, str]:
     """The query of a stream of changes."""
-    given = {"device": device, "kinds": ",".join(kinds)}
+    given = {
+        "device": device,
+        "namespace": namespace,
+        "labels": labels,
+        "properties": ",".join(properties),
+        "kinds": ",".join(kinds),
+    }
     return {name: value for name, value in given.items() if value}

@@ -1,6 +1,6 @@
-"""Server-sent events, from lines of text to changes."""
+"""Server-sent events, from the bytes of a stream to changes."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import orjson
 
@@ -10,10 +10,14 @@ __all__ = ["EventParser"]
 
 
 class EventParser:
-    """Takes the lines of a stream one by one.
+    """Takes a stream piece by piece, however it is cut.
+
+    Lines end with LF or CRLF here, as the mapper ends them: other characters that end a
+    line elsewhere may stand in a text of a device.
 
     Attributes:
-        last_id: Where to resume when the stream breaks off; empty at first.
+        last_id: Of the last change that was whole: where to resume when the stream breaks
+            off; empty at first.
 
     Source:
         WHATWG HTML Living Standard, section 9.2.6.
@@ -21,27 +25,34 @@ class EventParser:
 
     def __init__(self, last_id: str = "") -> None:
         self.last_id = last_id
-        self._kind = ""
-        self._data: list[str] = []
+        self.begin()
 
-    def take(self, line: str) -> Change | None:
-        """Take one line without its end; give the change that it completes, if any."""
+    def begin(self) -> None:
+        """Forget what a broken connection has left half said."""
+        self._rest = b""
+        self._id = self.last_id
+        self._kind = ""
+        self._data: list[bytes] = []
+
+    def changes(self, piece: bytes) -> Iterator[Change]:
+        """Give the changes that a further piece completes."""
+        *lines, self._rest = (self._rest + piece).split(b"\n")
+        for line in lines:
+            if (change := self._take(line.removesuffix(b"\r"))) is not None:
+                yield change
+
+    def _take(self, line: bytes) -> Change | None:
         if line:
-            field, _, value = line.partition(":")
-            value = value.removeprefix(" ")
-            if field == "id":
-                self.last_id = value
-            elif field == "event":
-                self._kind = value
-            elif field == "data":
+            field, _, value = line.partition(b":")
+            value = value.removeprefix(b" ")
+            if field == b"id":
+                self._id = value.decode()
+            elif field == b"event":
+                self._kind = value.decode()
+            elif field == b"data":
                 self._data.append(value)
             return None
         kind, data = self._kind, self._data
         self._kind, self._data = "", []
-        return Change(kind, orjson.loads("\n".join(data)), self.last_id) if data else None
-
-    def changes(self, lines: Iterable[str]) -> Iterator[Change]:
-        """Give the changes in some lines."""
-        for line in lines:
-            if (change := self.take(line)) is not None:
-                yield change
+        self.last_id = self._id
+        return Change(kind, orjson.loads(b"\n".join(data)), self.last_id) if data else None

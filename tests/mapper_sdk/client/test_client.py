@@ -5,9 +5,11 @@ import itertools
 import socket
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from urllib.parse import parse_qs
 
+import orjson
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from dmi.errors import (
     AccessDeniedError,
@@ -196,6 +198,39 @@ async def test_what_is_delivered_where(mapper):
     assert await mapper.gaps(target="cloud", device=DEVICE) == []
 
 
+async def test_all_gaps_are_told_however_many(client_class, monkeypatch):
+    monkeypatch.setattr("mapper_sdk.client.calls._PAGE", 1)
+    asked = []
+
+    async def app(scope, receive, send):
+        query = parse_qs(scope["query_string"].decode())
+        asked.append(query)
+        place = int(query.get("continue", ["0"])[0])
+        gap = dict.fromkeys(("target", "namespace", "device", "property", "reason"), "x")
+        gap |= {"first": None, "last": None, "count": place}
+        more = str(place + 1) if place < 2 else ""
+        await JSONResponse({"items": [gap], "continue": more})(scope, receive, send)
+
+    async with serve_http(app, "127.0.0.1:0") as url, client_class(url) as mapper:
+        found = await mapper.gaps(target="cloud", namespace="x")
+    assert [gap.count for gap in found] == [0, 1, 2]
+    assert all(query["namespace"] == ["x"] and query["limit"] == ["1"] for query in asked)
+
+
+async def test_a_client_of_one_namespace_names_it(client_class, plant, make, tmp_path):
+    clients = tmp_path / "clients.yaml"
+    token = add_token(clients, {"name": "reader", "namespaces": ["default"]})
+    async with (
+        serving(plant, rest_clients=clients) as url,
+        client_class(url, token=token) as mapper,
+    ):
+        with pytest.raises(AccessDeniedError):
+            await mapper.take(1)
+        assert await mapper.gaps(namespace="default") == []
+
+        assert await mapper.devices(namespace="default") == []
+
+
 async def test_readiness(mapper, plant):
     with pytest.raises(UnavailableError):
         await mapper.ready()
@@ -214,7 +249,8 @@ async def test_changes_go_on_where_a_connection_broke(mapper, plant, monkeypatch
 
     async with asyncio.TaskGroup() as group:
         changing = group.create_task(change())
-        first = await mapper.take(2, device=DEVICE, kinds=["readings"])
+        wanted = {"namespace": "default", "labels": "site", "properties": ["t"]}
+        first = await mapper.take(2, device=DEVICE, kinds=["readings"], **wanted)
         second = await mapper.take(2, device=DEVICE, kinds=["readings"], after=first[-1].id)
         changing.cancel()
     values = [
@@ -276,6 +312,8 @@ async def test_somebody_else_answers(client_class):
     ):
         with pytest.raises(UnavailableError, match="not as a mapper"):
             await mapper.read(DEVICE, "t")
+        with pytest.raises(UnavailableError, match="not as a mapper"):
+            await mapper.take(1)
 
 
 async def test_too_late(client_class):
@@ -304,8 +342,10 @@ async def test_a_request_is_sent_again_only_where_that_does_no_harm(client_class
     async with server, client_class(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}") as m:
         with pytest.raises(UnavailableError):
             await m.write(DEVICE, "t", 1)
+        with pytest.raises(UnavailableError):
+            await m.derive(DEVICE, "mean", 1)
         keys = [line for head in seen for line in head.splitlines() if "idempotency" in line]
-        assert (len(seen), len(keys), len(set(keys))) == (3, 3, 1)
+        assert (len(seen), len(keys), len(set(keys))) == (6, 6, 2)
         seen.clear()
         with pytest.raises(UnavailableError):
             await m.call(DEVICE, "open")
@@ -343,8 +383,28 @@ def test_a_time_needs_a_zone():
         seconds(datetime(1970, 1, 1))
 
 
-def test_lines_become_changes():
-    parser = EventParser()
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_pieces_become_changes(end):
     lines = ["retry: 1000", "id: 1", "", ": rest", "id:2", "event: state", "data: {}", "data:", ""]
-    (change,) = parser.changes(lines)
-    assert (change.kind, change.data, change.id, parser.last_id) == ("state", {}, "2", "2")
+    stream = "".join(line + end for line in lines).encode()
+    for size in (1, 7, len(stream)):
+        parser = EventParser()
+        pieces = (stream[start : start + size] for start in range(0, len(stream), size))
+        (change,) = (change for piece in pieces for change in parser.changes(piece))
+        assert (change.kind, change.data, change.id, parser.last_id) == ("state", {}, "2", "2")
+
+
+def test_a_text_may_hold_what_ends_lines_elsewhere():
+    text = "a\u2028b\u2029c\x85d"
+    data = orjson.dumps({"message": text})
+    (change,) = EventParser().changes(b"id: 1\nevent: state\ndata: " + data + b"\n\n")
+    assert change.data == {"message": text}
+
+
+def test_half_a_change_is_asked_for_again():
+    parser = EventParser("1")
+    assert list(parser.changes(b'id: 2\nevent: state\ndata: {"half":')) == []
+    assert parser.last_id == "1"
+    parser.begin()
+    (change,) = parser.changes(b'id: 2\nevent: state\ndata: {"half": 0}\n\n')
+    assert (change.data, change.id) == ({"half": 0}, "2")
