@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
 
 _PLAIN = frozenset({int, float, bool, str, bytes})
+_YEAR_10000 = 253_402_300_800.0
 
 
 async def guarded(
@@ -86,7 +87,7 @@ def take(
                 if point.trouble:
                     point.trouble = ""
         elif isinstance(answer, Reading):
-            reading = _with_source_time(point, answer)
+            reading = _with_source_time(point, answer, time)
         elif isinstance(answer, DmiError):
             reading = point.fail(answer.reason, str(answer), time)
             if isinstance(answer, UnavailableError):
@@ -109,6 +110,9 @@ def converted(point: Point, answers: Sequence[Answer], time: float) -> list[Read
     readings: list[Reading] = []
     for answer in answers:
         given = answer if isinstance(answer, Reading) else None
+        if given is not None and not _can_be(given.time):
+            readings.append(Reading(None, time, Quality.BAD, ConversionError.reason))
+            continue
         moment = given.time if given is not None else time
         value = given.value if given is not None else answer
         reason = given.reason if given is not None else ""
@@ -126,8 +130,16 @@ def converted(point: Point, answers: Sequence[Answer], time: float) -> list[Read
     return readings
 
 
-def _with_source_time(point: Point, answer: Reading) -> Reading:
+def _can_be(time: float) -> bool:
+    """Whether databases and JSON have such a time: none before 1970, none after 9999, no NaN."""
+    return 0 <= time < _YEAR_10000
+
+
+def _with_source_time(point: Point, answer: Reading, now: float) -> Reading:
     """Convert the value of a reading that brings its own time and quality."""
+    if not _can_be(answer.time):
+        problem = f"its time {answer.time!r} lies outside the years 1970 to 9999, in seconds"
+        return point.fail(ConversionError.reason, problem, now)
     if answer.value is None or answer.quality is Quality.BAD:
         return point.fail(answer.reason or "bad", answer.reason, answer.time)
     try:

@@ -6,7 +6,7 @@ from dmi.errors import DeadlineError, DriverBugError, RefusedError, UnavailableE
 from dmi.readings import Quality, Reading
 from dmi.resources import AccessMode, DataType, Key
 from mapper_sdk.devices import Point, Unserved
-from mapper_sdk.intake import guarded, take
+from mapper_sdk.intake import converted, guarded, take
 
 
 def point(name, data_type=DataType.FLOAT):
@@ -37,6 +37,18 @@ def test_a_value_that_does_not_fit_is_bad_and_says_why_until_one_fits():
     assert (hot.latest.value, hot.trouble) == (1.0, "")
     (pair,), _ = take([hot], [Reading("text", 9.0)], 5.0)
     assert pair[1] == Reading(None, 9.0, Quality.BAD, "conversion")
+
+
+@pytest.mark.parametrize("moment", [-1.0, 1.79e12, float("nan"), float("inf")])
+def test_a_time_that_cannot_be_is_bad_and_goes_no_further(moment):
+    """Such as milliseconds, which no database and no JSON would take for seconds."""
+    hot = point("hot")
+    (pair,), _ = take([hot], [Reading(1.5, moment)], 5.0)
+    assert pair[1] == hot.latest == Reading(None, 5.0, Quality.BAD, "conversion")
+    assert "1970 to 9999" in hot.trouble
+    given = [Reading(1.5, 4.0), Reading(2.5, moment), Reading(None, moment, Quality.BAD, "no")]
+    bad = Reading(None, 5.0, Quality.BAD, "conversion")
+    assert converted(hot, given, 5.0) == [Reading(1.5, 4.0), bad, bad]
 
 
 def test_only_if_nothing_can_be_reached_is_the_device_lost():
