@@ -90,7 +90,7 @@ async def call_method(
     arguments = api.dmi.methods.check(device, method, given, complete=_has_no_own(api, device))
     with api.node.feed.reader() as reader:
         record = await api.node.commands.submit(
-            device.key, method, arguments, deadline, caller=_caller(request), key=key
+            device.key, method, arguments, deadline, caller=_caller(request), key=_own(request, key)
         )
         record = await _ended(api, reader, record, wait)
     status = HTTPStatus.OK if record.phase.is_final else HTTPStatus.ACCEPTED
@@ -179,6 +179,12 @@ async def _arguments(request: Request) -> View:
     if not isinstance(arguments, dict):
         raise ConfigError('the body must be {"arguments": {…}}')
     return arguments
+
+
+def _own(request: Request, key: str) -> str:
+    """The idempotency key as one of this client: another may have had the same idea."""
+    identity = _identity(request)
+    return key if not key or identity is LOCAL else f"{len(identity.name)} {identity.name} {key}"
 
 
 def _caller(request: Request) -> str:

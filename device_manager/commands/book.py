@@ -99,7 +99,7 @@ class CommandBook:
             method,
             packed(arguments),
         ):
-            raise ConflictError(f"the idempotency key {key!r} belongs to another call")
+            raise ConflictError("the idempotency key belongs to another call")
         return record
 
     async def submit(

@@ -160,6 +160,22 @@ async def test_the_same_key_gives_the_same_command(plant):
     assert (got.status_code, got.json()["reason"]) == (409, "conflict")
 
 
+async def test_a_key_is_the_clients_own(plant, tmp_path):
+    file = tmp_path / "clients.yaml"
+    tokens = [add_token(file, {"name": name, "scopes": ["write"]}) for name in ("a", "b")]
+    door = Door(Keys(clients=Clients(file)), None, Limits())
+    async with client_of(create_app(plant.node, plant.dmi, door=door)) as http:
+
+        async def ask(token, seconds):
+            headers = {"Idempotency-Key": "1", "authorization": f"Bearer {token}"}
+            body = {"arguments": {"seconds": seconds}}
+            return await http.post(f"{METHODS}/run?wait=0", json=body, headers=headers)
+
+        first, again, others = [await ask(tokens[turn], 1) for turn in (0, 0, 1)]
+        assert first.json()["id"] == again.json()["id"] != others.json()["id"]
+        assert (await ask(tokens[1], 2)).status_code == 409
+
+
 async def test_too_many_calls_are_refused(plant, monkeypatch):
     monkeypatch.setattr(books, "MOST_OPEN", 1)
     got = [
