@@ -253,6 +253,7 @@ async def _abandon(producer: AIOKafkaProducer) -> None:
     around that.
     """
     producer._closed = True
+    await asyncio.sleep(0)  # its task must have begun, or the end of that would cancel us too
     await producer._sender.close()
     await producer.client.close()
 

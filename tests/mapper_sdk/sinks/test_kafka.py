@@ -191,6 +191,14 @@ async def test_a_broker_that_is_gone_is_given_up_in_time(broker):
             await sink.send([(make_route(PLACE), Reading(1.0, T0))])
 
 
+async def test_a_send_that_fails_at_once_lets_go_without_being_cancelled(sink):
+    """The producer's own task has not begun then; its end must not look like that of ours."""
+    await sink.open()
+    with pytest.raises(OverflowError):
+        await sink.send([(make_route(KafkaPlace()), Reading(1.5, float("inf")))])
+    await sink.close()
+
+
 async def test_sending_before_opening_is_unavailable(sink):
     with pytest.raises(UnavailableError):
         await sink.send([(make_route(PLACE), Reading(1.0, T0))])
