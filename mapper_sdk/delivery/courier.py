@@ -138,6 +138,12 @@ class Courier:
             raise DeadlineError(str(error) or f"no answer within {limit:g} s") from error
         except OSError as error:
             raise UnavailableError(str(error) or type(error).__name__) from error
+        except asyncio.CancelledError as error:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise
+            # Not ours: that of a task of the library, which it has let slip.
+            raise UnavailableError("the sink's library has ended the call") from error
         # Clients of databases and brokers have errors that nobody has met yet. Most of them say
         # that the server is away, so it is tried again; but one reading that a sink stumbles
         # over must not hold up all others for ever.

@@ -287,6 +287,17 @@ async def test_no_reading_is_to_blame_for_a_target_that_cannot_be_opened(bench, 
         assert (bench.server.count, bench.status.lost) == (10, {})
 
 
+async def test_a_cancellation_that_a_library_lets_slip_does_not_end_the_worker(bench):
+    bench.server.send_error = asyncio.CancelledError()
+    async with bench.running():
+        bench.put(5)
+        await bench.advance(1)
+        assert bench.status.reason == "unavailable"
+        bench.server.send_error = None
+        await bench.advance(5)
+        assert (bench.server.count, bench.status.lost) == (5, {})
+
+
 async def test_an_error_of_a_socket_is_the_target_being_away(bench):
     bench.server.error = ConnectionRefusedError("nobody")
     async with bench.running():
