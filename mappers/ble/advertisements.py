@@ -14,8 +14,8 @@ from mapper_sdk.driver import Answer
 from mappers.ble.config import BleLink
 from mappers.ble.formats import FORMATS, Decoded, Packet, recognise
 from mappers.ble.formats.sealed import resolves
-from mappers.ble.payloads import decode_field
 from mappers.ble.secrets import read_key
+from mappers.ble.values.payloads import decode_field
 from mappers.ble.visit import BleVisit, Source
 
 __all__ = ["Identity", "Tracker", "packet_of", "read_bytes"]

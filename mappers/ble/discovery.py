@@ -15,11 +15,11 @@ from dmi.errors import ConfigError, DmiError
 from dmi.readings import Value
 from mapper_sdk.driver import Proposal
 from mappers.ble.advertisements import packet_of
-from mappers.ble.characteristics import BY_NAME
 from mappers.ble.formats import Packet, full_uuid, recognise
 from mappers.ble.radio import open_radio
 from mappers.ble.shared_radio import scanner_for
 from mappers.ble.troubles import translated
+from mappers.ble.values.characteristics import BY_NAME
 
 __all__ = ["discover"]
 

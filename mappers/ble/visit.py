@@ -14,10 +14,10 @@ from pydantic import (
 )
 
 from mapper_sdk.spelling import SpelledSettings, plain, to_integer, word_for
-from mappers.ble.characteristics import BY_NAME, BY_UUID, Standard
 from mappers.ble.formats.packet import full_uuid
-from mappers.ble.kubeedge import Converter, read_data_write
-from mappers.ble.payloads import Endianness, FieldType, Layout
+from mappers.ble.values.characteristics import BY_NAME, BY_UUID, Standard
+from mappers.ble.values.kubeedge import Converter, read_data_write
+from mappers.ble.values.payloads import Endianness, FieldType, Layout
 
 __all__ = ["BleVisit", "Push", "Source", "WriteMode"]
 

@@ -14,10 +14,10 @@ from dmi.errors import (
 )
 from dmi.readings import Value
 from mappers.ble.advertisements import read_bytes
-from mappers.ble.characteristics import decode_standard
 from mappers.ble.config import BleLink
-from mappers.ble.payloads import FieldType, Layout, encode_field
 from mappers.ble.troubles import translated
+from mappers.ble.values.characteristics import decode_standard
+from mappers.ble.values.payloads import FieldType, Layout, encode_field
 from mappers.ble.visit import BleVisit, WriteMode
 
 __all__ = ["Exchange", "decode", "encode", "find_characteristic"]

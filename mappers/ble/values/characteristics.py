@@ -12,7 +12,7 @@ from typing import NamedTuple
 from dmi.errors import ConversionError
 from dmi.readings import Value
 from mappers.ble.formats.packet import full_uuid
-from mappers.ble.payloads import FieldType, Layout, decode_field
+from mappers.ble.values.payloads import FieldType, Layout, decode_field
 
 __all__ = ["BY_NAME", "BY_UUID", "Standard", "decode_standard"]
 

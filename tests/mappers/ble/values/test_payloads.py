@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dmi.errors import ConversionError, UnsupportedError
-from mappers.ble.characteristics import BY_NAME, BY_UUID, decode_standard
 from mappers.ble.links.exchange import encode
-from mappers.ble.payloads import Endianness, FieldType, Layout, decode_field, encode_field
+from mappers.ble.values.characteristics import BY_NAME, BY_UUID, decode_standard
+from mappers.ble.values.payloads import Endianness, FieldType, Layout, decode_field, encode_field
 from mappers.ble.visit import BleVisit
 
 WHOLE = [kind for kind in FieldType if kind.is_whole]
