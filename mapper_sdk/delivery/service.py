@@ -173,6 +173,11 @@ class Delivery:
         """
         return {key: ways.problems for key, ways in self._devices.items() if ways.problems}
 
+    def problems_of(self, device: Key) -> Mapping[str, str]:
+        """The same of one device."""
+        ways = self._devices.get(device)
+        return ways.problems if ways is not None else {}
+
     def metrics(self) -> "Iterator[Metric]":
         """Give the present figures of all targets for Prometheus."""
         from mapper_sdk.delivery.metrics import families

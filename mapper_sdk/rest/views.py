@@ -1,6 +1,8 @@
 """How devices, properties and changes read as JSON."""
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -35,6 +37,7 @@ __all__ = [
 
 Json = dict[str, Any]
 
+_NONE: Mapping[str, str] = MappingProxyType({})
 _QUALITY = ("good", "uncertain", "bad")
 
 
@@ -108,14 +111,28 @@ def state_view(state: DeviceState) -> Json:
     }
 
 
-def device_view(state: DeviceState, plan: Plan | None) -> Json:
-    """A device without its properties; `problems` says what is declared wrongly."""
+def device_view(
+    state: DeviceState, plan: Plan | None, delivery_problems: Mapping[str, str] = _NONE
+) -> Json:
+    """A device without its properties; `problems` says what is declared wrongly.
+
+    Args:
+        state: Its state.
+        plan: How it is served; None when it is not.
+        delivery_problems: Why properties do not go where their pushMethod says.
+    """
     return {
         **state_view(state),
         "model": plan.device.spec.device_model_ref.name if plan is not None else None,
         "labels": plan.labels if plan is not None else {},
-        "problems": plan.problems if plan is not None else {},
+        "problems": _joined(plan.problems, delivery_problems) if plan is not None else {},
     }
+
+
+def _joined(problems: Mapping[str, str], more: Mapping[str, str]) -> Mapping[str, str]:
+    """Problems of two sorts by property; a property may have both."""
+    both = {name: f"{problems[name]}; {more[name]}" for name in problems.keys() & more.keys()}
+    return {**problems, **more, **both}
 
 
 def batch_view(batch: Batch) -> Json:

@@ -150,7 +150,12 @@ class Reads:
     ) -> bytes:
         """A device, and its properties unless they are not asked for, as JSON."""
         session = self._mapper.sessions.get(key)
-        view = device_view(self._mapper.states[key], session.plan if session else None)
+        delivery = self._mapper.delivery
+        view = device_view(
+            self._mapper.states[key],
+            session.plan if session else None,
+            delivery.problems_of(key) if delivery is not None else {},
+        )
         if error is not None:
             view["error"] = to_problem(error)
         head = orjson.dumps(view)

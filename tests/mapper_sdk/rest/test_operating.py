@@ -118,7 +118,11 @@ async def delivering(api, plant):
         return found[:limit]
 
     plant.mapper.delivery = SimpleNamespace(
-        targets=lambda: [target], gaps=gaps, history=None, metrics=lambda: iter(())
+        targets=lambda: [target],
+        gaps=gaps,
+        history=None,
+        metrics=lambda: iter(()),
+        problems_of=lambda _key: {},
     )
     return api, asked
 

@@ -2,6 +2,9 @@ import asyncio
 
 import pytest
 
+from mapper_sdk.delivery.config import DeliveryConfig
+from mapper_sdk.delivery.service import Delivery
+
 DEVICE = "/api/v1/devices/default/dev"
 
 
@@ -27,6 +30,24 @@ async def names(client, query):
     answer = await client.get(f"/api/v1/devices?{query}")
     assert answer.status_code == 200, answer.text
     return [item["name"] for item in answer.json()["items"]]
+
+
+async def test_a_wrong_push_method_is_told_with_its_path(api, plant, make):
+    mapper = plant.mapper
+    mapper.deliver_by(Delivery(DeliveryConfig(), mapper.plan_of, mapper.poller, mapper.clock))
+    device = make.device(t={"cell": 1}, r={"nonsense": 1}).to_json()
+    for declared in device["spec"]["properties"]:
+        declared["pushMethod"] = {"http": {"hostName": "http://app", "port": 99999}}
+    await plant.put(make.device().__class__.model_validate(device))
+    plant.station().memory[1] = 300
+    await plant.clock.advance(1.5)
+    problems = (await api.get(DEVICE)).json()["problems"]
+    assert problems["t"].startswith("spec.properties[0].pushMethod.http.url: is no address")
+    wrong_twice = problems["r"].split("; ")
+    assert "configData.cell" in wrong_twice[0]
+    assert wrong_twice[-1].startswith("spec.properties[1].pushMethod.http.url: is no address")
+    listed = (await api.get("/api/v1/devices")).json()["items"]
+    assert listed[0]["problems"] == problems
 
 
 async def test_several_properties_in_the_order_that_was_asked_for(api):
