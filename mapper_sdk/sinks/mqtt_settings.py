@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, model_validator
 from dmi.secret_refs import SecretRef
 from mapper_sdk.delivery.sink import Settings
 from mapper_sdk.sinks.addresses import split_url
-from mapper_sdk.sinks.payloads import Template, checked_template
+from mapper_sdk.sinks.payloads import NOT_IN_MQTT, Template, checked_template
 from mapper_sdk.sinks.tls import Tls
 
 __all__ = ["Address", "BrokerSettings", "MqttPlace", "MqttTarget", "Payload", "SparkplugNode"]
@@ -27,7 +27,8 @@ _SCHEMES: Final = {
     "wss": "wss",
 }
 _PORTS: Final = {"mqtt": 1883, "mqtts": 8883, "ws": 80, "wss": 443}
-_NO_TOPIC: Final = re.compile(r"[+#\x00]")
+_NO_TOPIC: Final = re.compile(f"[+#]|{NOT_IN_MQTT}")
+_OF_THE_BROKER: Final = re.compile(r"\$(SYS|share|queue)(/|$)")
 _LONGEST_TOPIC: Final = 1024
 
 
@@ -81,19 +82,30 @@ def _without_user(text: str) -> str:
 
 def _level(text: str) -> str:
     if not text or "/" in text or _NO_TOPIC.search(text):
-        raise ValueError("must be one level of a topic: not empty, without / + #")
+        raise ValueError("must be one level of a topic: not empty, without / + # and controls")
     return text
 
 
 def _topic(text: str) -> str:
     checked_template(text)
     if _NO_TOPIC.search(text) or len(text) > _LONGEST_TOPIC:
-        raise ValueError(f"a topic has no + or #, and at most {_LONGEST_TOPIC} characters here")
+        raise ValueError(
+            f"a topic has no + or # or controls, and at most {_LONGEST_TOPIC} characters here"
+        )
+    if _OF_THE_BROKER.match(text):
+        raise ValueError("is a topic of the broker's own, which nobody else may publish to")
+    return text
+
+
+def _text(text: str) -> str:
+    if re.search(NOT_IN_MQTT, text):
+        raise ValueError("has controls in it, or what is no character")
     return text
 
 
 Level = Annotated[str, AfterValidator(_level)]
 Topic = Annotated[str, AfterValidator(_topic)]
+Text = Annotated[str, AfterValidator(_text)]
 
 
 class Status(Settings):
@@ -131,13 +143,13 @@ class BrokerSettings(Settings):
     version: Literal["auto", "5", "3.1.1"] = Field(
         default="auto", description="Of MQTT. auto: 5, or 3.1.1 where the broker knows no 5."
     )
-    client_id: str = Field(
+    client_id: Text = Field(
         default="",
         max_length=256,
         description="Name of the connection; no two may have the same. Without it one is made "
         "up at each start.",
     )
-    username: str = Field(default="", description="Name to log in with.")
+    username: Text = Field(default="", description="Name to log in with.")
     password: SecretRef | None = Field(
         default=None, description="Where its password is: `env:NAME` or `file:/path`."
     )
@@ -234,7 +246,7 @@ class MqttPlace(Settings):
         description="MQTT 5: after this time the broker delivers a message no more.",
         json_schema_extra={"unit": "s"},
     )
-    user_properties: dict[str, str] = Field(
+    user_properties: dict[Text, Text] = Field(
         default={}, description="MQTT 5: names and texts that go with each message."
     )
 

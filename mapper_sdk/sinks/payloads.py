@@ -15,6 +15,7 @@ from dmi.values import format_value, json_value
 from mapper_sdk.delivery.sink import Source
 
 __all__ = [
+    "NOT_IN_MQTT",
     "Template",
     "check_json",
     "checked_template",
@@ -135,7 +136,10 @@ Escape = Callable[[str], str]
 _FIELD: Final = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _NAMES: Final = ("namespace", "device", "property", "model")
 _LABEL: Final = "label:"
-_NOT_IN_TOPICS: Final = re.compile(r"[%/+#\x00-\x1f\x7f-\x9f]")
+_PLANES: Final = "".join(map(chr, (n << 16 | end for n in range(17) for end in (0xFFFE, 0xFFFF))))
+NOT_IN_MQTT: Final = f"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef{_PLANES}]"
+"""A regular expression for what no text in MQTT may have in it: brokers hang up (MQTT 5, 1.5.4)."""
+_NOT_IN_TOPICS: Final = re.compile(f"[%/+#]|{NOT_IN_MQTT}")
 _NO_LABEL: Final = "_"
 
 

@@ -107,6 +107,10 @@ def test_text_without_fields_is_a_template():
     assert Template("a/b").fill(KILN, topic_level) == "a/b"
 
 
+def test_what_brokers_hang_up_at_is_escaped():
+    assert topic_level("a\x01b\ufdd0c\U0010ffffd\ud800") == "a%01b%FDD0c%10FFFFd%D800"
+
+
 @given(st.text(), st.text())
 def test_names_stay_in_their_level_and_apart(one, other):
     for escape, forbidden in ((topic_level, "/+#\x00"), (url_segment, "/?#&")):
