@@ -2,17 +2,13 @@
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TypeVar
 
-from dmi.clock import Clock
 from dmi.errors import (
     ConfigError,
     DmiError,
     DriverBugError,
-    OverloadedError,
     UnavailableError,
     UnsupportedError,
 )
@@ -30,15 +26,16 @@ from mapper_sdk.driver import (
     Subscribing,
 )
 from mapper_sdk.events import DeviceEvent
-from mapper_sdk.exchanges import Exchanges
-from mapper_sdk.hub import Batch, Hub
-from mapper_sdk.intake import converted, guarded, take
+from mapper_sdk.hub import Batch
+from mapper_sdk.intake import converted, guarded, is_fatal, take
 from mapper_sdk.planning import AnyDriver, adopt, diff_plans
-from mapper_sdk.polling import Poller
+from mapper_sdk.pushing import Pushed, Pushes
+from mapper_sdk.requesting import Requests, release
+from mapper_sdk.surroundings import Surroundings
 from mapper_sdk.twin import Wishes
 from mapper_sdk.writing import Progress, write_points
 
-__all__ = ["Connection", "Surroundings"]
+__all__ = ["Connection"]
 
 log = logging.getLogger(__name__)
 
@@ -47,49 +44,6 @@ Result = TypeVar("Result")
 _HEARTBEAT_MS = 10_000
 _CLOSE_LIMIT = 5.0
 _BUSY_REST = 1.0
-
-
-@dataclass(slots=True)
-class Surroundings:
-    """What all devices of a mapper have in common.
-
-    Attributes:
-        report_event: Takes what the devices tell of; returns at once.
-        exchanges: Counts what reading takes, and what fails.
-    """
-
-    driver_class: type[AnyDriver]
-    poller: Poller
-    hub: Hub
-    clock: Clock
-    report_event: Callable[[DeviceEvent], None] = lambda event: None
-    exchanges: Exchanges = field(default_factory=Exchanges)
-
-    def publish_faults(self, points: Iterable[Point], reason: str, message: str) -> None:
-        """Say that these points have no good value; not again where that is known."""
-        now = self.clock.time()
-        self.hub.publish(
-            [
-                (point, point.fail(reason, message or point.problem, now))
-                for point in points
-                if not _is_bad(point, reason)
-            ]
-        )
-
-
-def _is_bad(point: Point, reason: str) -> bool:
-    latest = point.latest
-    return latest is not None and latest.quality is Quality.BAD and latest.reason == reason
-
-
-@dataclass(slots=True)
-class _Request:
-    """Something to be done in a turn of its own, and who waits for its result."""
-
-    run: Callable[[], Awaitable[Any]]
-    answer: "asyncio.Future[Any]" = field(
-        default_factory=lambda: asyncio.get_running_loop().create_future()
-    )
 
 
 class Connection:
@@ -114,10 +68,10 @@ class Connection:
         self._leaving = False
         self.next_plan: Plan | None = None
         self._fault: DmiError | None = None
-        self._requests: deque[_Request] = deque()
+        self._requests = Requests(around.exchanges)
         self._live: asyncio.Future[None] | None = None
         self._collection = Collection(around.poller, self._bell.set)
-        self._pushed: list[tuple[Point, Answer]] = []
+        self._pushes = Pushes(self._take_pushed)
         self._resting = False
 
     # ------------------------------------------------- told from outside ----
@@ -140,10 +94,9 @@ class Connection:
 
     async def request(self, run: Callable[[], Awaitable[Result]]) -> Result:
         """Have something done ahead of all polls, and give its result."""
-        request = _Request(run)
-        self._requests.append(request)
+        answer = self._requests.add(run)
         self.hurry()
-        result: Result = await request.answer
+        result: Result = await answer
         return result
 
     async def read_now(self, points: Sequence[Point]) -> None:
@@ -183,7 +136,8 @@ class Connection:
         finally:
             self.ready = False
             self._collection.stop()
-            self._dismiss(error)
+            self._requests.dismiss(error)
+            release(self._live, error)
             await self._close()
 
     async def _open(self) -> None:
@@ -214,14 +168,6 @@ class Connection:
         except DmiError as error:
             log.warning("device %s does not close cleanly: %s", self._plan.key, error)
 
-    def _dismiss(self, error: DmiError) -> None:
-        """Nobody will serve these any more."""
-        for request in self._requests:
-            if not request.answer.done():
-                request.answer.set_exception(error)
-        self._requests.clear()
-        _answer(self._live, error)
-
     async def _step(self) -> None:
         """Do the most urgent thing, in one turn on the bus; wait when there is nothing."""
         urgent = bool(self._requests or self._has_wish)
@@ -236,7 +182,7 @@ class Connection:
             if self._leaving:
                 return
             if self._requests:
-                await self._serve(self._requests.popleft())
+                await self._requests.serve_next()
             elif self._has_wish:
                 await self._grant()
             elif self._collection.has_due:
@@ -280,9 +226,9 @@ class Connection:
                 answers = await guarded(driver.patience, driver.read, look.visits)
                 self._around.exchanges.took(self._around.clock.monotonic() - begin)
                 self._accept(look, answers)
-            _answer(live, None)
+            release(live, None)
         except DmiError as error:
-            _answer(live, error)
+            release(live, error)
             raise
         finally:
             if live is not None:
@@ -305,34 +251,6 @@ class Connection:
         # Of a device that is let go of nothing may follow what was said last.
         if not self._leaving:
             self._around.hub.publish(batch)
-
-    async def _serve(self, request: _Request) -> None:
-        if request.answer.done():
-            return
-        try:
-            result = await request.run()
-        except DmiError as error:
-            self._around.exchanges.failed(error.reason)
-            if not request.answer.done():
-                request.answer.set_exception(error)
-            if _is_fatal(error):
-                raise
-        else:
-            if not request.answer.done():
-                request.answer.set_result(result)
-        finally:
-            request.answer.cancel()
-
-    async def write(self, point: Point, value: Value) -> Reading:
-        """Write and read back, inside a turn; gives what the device has now.
-
-        Raises:
-            DmiError: As the driver says; nothing is known of the device's value then.
-        """
-        driver = self._connected()
-        raw = point.scaling.reverse(value)
-        await guarded(driver.patience, driver.write, point.visit, raw)
-        return await self.read_back(point)
 
     async def write_all(self, writes: Sequence[tuple[Point, Value]], progress: Progress) -> None:
         """Write several points, inside a turn; see `write_points`."""
@@ -388,7 +306,7 @@ class Connection:
             await guarded(driver.patience, driver.write, point.visit, raw)
         except DmiError as error:
             self._wishes.failed(wish, error)
-            if _is_fatal(error):
+            if is_fatal(error):
                 raise
             if error.retryable:
                 self._resting = True
@@ -414,7 +332,7 @@ class Connection:
             self._collection.arrange(served)
             return
         visits = [point.visit for point in served]
-        publish = self._publisher(driver, served)
+        publish = self._pushes.publisher(served, lambda: self._driver is driver)
         refusals = await guarded(driver.patience, driver.subscribe, visits, publish)
         if len(refusals) != len(served):
             raise DriverBugError(f"{len(refusals)} answers to {len(served)} subscriptions")
@@ -426,21 +344,8 @@ class Connection:
             # Somebody must notice when a device that only pushes is gone.
             self._collection.arrange(served[:1], least_ms=_HEARTBEAT_MS, pushed=pushed)
 
-    def _publisher(
-        self, driver: AnyDriver, points: Sequence[Point]
-    ) -> Callable[[int, Answer], None]:
-        def publish(index: int, answer: Answer) -> None:
-            if self._driver is not driver:
-                return
-            if not self._pushed:
-                asyncio.get_running_loop().call_soon(self._flush)
-            self._pushed.append((points[index], answer))
-
-        return publish
-
-    def _flush(self) -> None:
+    def _take_pushed(self, pushed: Pushed) -> None:
         """Publish everything that was pushed in one turn of the loop as one batch."""
-        pushed, self._pushed = self._pushed, []
         known = self._plan.points
         live = [(point, answer) for point, answer in pushed if known.get(point.name) is point]
         points, answers = [point for point, _ in live], [answer for _, answer in live]
@@ -453,21 +358,3 @@ class Connection:
         if lost is not None:
             self._collection.probe()
         self._publish(batch)
-
-
-def _is_fatal(error: DmiError) -> bool:
-    """Whether the connection is lost by it; a device that says it is busy is there."""
-    return isinstance(error, (UnavailableError, DriverBugError)) and not isinstance(
-        error, OverloadedError
-    )
-
-
-def _answer(waiting: "asyncio.Future[None] | None", error: DmiError | None) -> None:
-    """Release those who wait for a look, unless that has happened already."""
-    if waiting is None or waiting.done():
-        return
-    if error is None:
-        waiting.set_result(None)
-    else:
-        waiting.set_exception(error)
-        waiting.exception()  # Marks it as seen: perhaps nobody waits any more.

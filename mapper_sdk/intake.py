@@ -10,6 +10,7 @@ from dmi.errors import (
     DeadlineError,
     DmiError,
     DriverBugError,
+    OverloadedError,
     UnavailableError,
 )
 from dmi.readings import Quality, Reading
@@ -17,7 +18,7 @@ from mapper_sdk.devices import Point
 from mapper_sdk.driver import Answer
 from mapper_sdk.hub import Batch
 
-__all__ = ["converted", "guarded", "take"]
+__all__ = ["converted", "guarded", "is_fatal", "take"]
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +53,13 @@ async def guarded(
     except Exception as error:
         log.exception("the driver has a bug")
         raise DriverBugError(f"{type(error).__name__}: {error}") from error
+
+
+def is_fatal(error: DmiError) -> bool:
+    """Whether the connection is lost by it; a device that says it is busy is there."""
+    return isinstance(error, (UnavailableError, DriverBugError)) and not isinstance(
+        error, OverloadedError
+    )
 
 
 def take(

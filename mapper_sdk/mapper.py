@@ -13,7 +13,6 @@ from dmi.reports import Desired, DeviceState, Outcome
 from dmi.resources import Key
 from mapper_sdk.bus import Buses
 from mapper_sdk.calling import call_method, own_methods
-from mapper_sdk.connection import Surroundings
 from mapper_sdk.delivery.service import Delivery
 from mapper_sdk.derived import Derived
 from mapper_sdk.devices import Plan
@@ -25,6 +24,7 @@ from mapper_sdk.link.base import Link
 from mapper_sdk.planning import AnyDriver
 from mapper_sdk.polling import Poller
 from mapper_sdk.session import Begin, Session
+from mapper_sdk.surroundings import Surroundings
 from mapper_sdk.table import DeviceTable
 
 __all__ = ["Listener", "Mapper"]

@@ -20,11 +20,12 @@ from dmi.readings import Reading, Value
 from dmi.reports import Desired, DeviceState, Outcome
 from mapper_sdk.backoff import Backoff
 from mapper_sdk.bus import Buses
-from mapper_sdk.connection import Connection, Surroundings
+from mapper_sdk.connection import Connection
 from mapper_sdk.derived import Derivations, Derived
 from mapper_sdk.devices import Plan, Point
 from mapper_sdk.driver import Method
 from mapper_sdk.planning import adopt, diff_plans
+from mapper_sdk.surroundings import Surroundings
 from mapper_sdk.twin import Wishes, checked_value
 from mapper_sdk.writing import Progress
 
@@ -149,22 +150,6 @@ class Session:
             if error.device is not None:
                 raise
             raise type(error)(error.message, device=str(self.plan.key)) from error
-
-    async def write(self, name: str, value: Value) -> Reading:
-        """Write a property and give what the device reads back. No wish changes by it.
-
-        Raises:
-            DmiError: The value may not be written, or the device refuses it or is away.
-        """
-        checked_value(self.point(name), value)
-        connection = self._connected()
-
-        async def write_now() -> Reading:
-            # The declaration may have changed while this waited for its turn.
-            point = self.point(name)
-            return await connection.write(point, checked_value(point, value))
-
-        return await self._request(write_now, connection)
 
     @property
     def is_ready(self) -> bool:

@@ -13,6 +13,7 @@ from dmi.errors import (
 from dmi.readings import Quality
 from dmi.resources import Key
 from mapper_sdk.planning import build_plan
+from mapper_sdk.writing import Progress
 
 DEVICE = Key("default", "dev")
 
@@ -182,7 +183,7 @@ async def test_a_derived_device_may_become_a_real_one_and_back(lonely, make):
 
 async def test_nobody_writes_it(mixed, make):
     with pytest.raises(AccessDeniedError, match="derived"):
-        await mixed.session().write("mean", 5.0)
+        await mixed.session().write_all({"mean": 5.0}, Progress())
     await mixed.put(make.wish("mean", 5.0))
     assert mixed.outcomes() == [("mean", 1, "REJECTED")]
 

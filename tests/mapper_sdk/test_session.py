@@ -15,6 +15,13 @@ from dmi.errors import (
 )
 from dmi.readings import Quality, Reading
 from dmi.resources import Key
+from mapper_sdk.writing import Progress
+
+
+async def write(session, name, value):
+    """Write a property, and give its reading then."""
+    await session.write_all({name: value}, Progress())
+    return session.point(name).latest
 
 
 async def test_a_device_is_read_at_once_and_then_each_cycle(plant, make):
@@ -445,7 +452,7 @@ async def test_a_write_overtakes_its_own_waiting_poll_and_those_of_others(plant,
         plant.station("a").hold = asyncio.Event()
         await plant.clock.advance(1.06)  # a holds the bus; the polls of the others wait
         reads = {name: len(plant.station(name).reads) for name in "abcd"}
-        writing = asyncio.create_task(plant.session("dev-d").write("t", 1.0))
+        writing = asyncio.create_task(write(plant.session("dev-d"), "t", 1.0))
         await plant.clock.settle()
         plant.station("b").hold = asyncio.Event()
         plant.station("a").hold.set()
@@ -511,7 +518,7 @@ async def test_a_faulty_property_cannot_be_read_or_written(plant, make):
         with pytest.raises(ConfigError):
             await plant.session().read_now(["t"])
         with pytest.raises(ConfigError):
-            await plant.session().write("t", 1.0)
+            await write(plant.session(), "t", 1.0)
 
 
 async def test_a_local_write_is_checked_scaled_written_and_read_back(plant, make):
@@ -519,7 +526,7 @@ async def test_a_local_write_is_checked_scaled_written_and_read_back(plant, make
     model = make.model(t={"maximum": "30"}, r={"accessMode": "ReadOnly"})
     async with plant.running():
         await plant.put(model, make.device(t={"cell": 1, "scale": 0.1}, r={"cell": 2}))
-        reading = await plant.session().write("t", 20.3)
+        reading = await write(plant.session(), "t", 20.3)
         assert reading == Reading(20.3, plant.clock.time())
         assert plant.station().writes == [(1, 203)]
         for name, value, error in (
@@ -529,7 +536,7 @@ async def test_a_local_write_is_checked_scaled_written_and_read_back(plant, make
             ("x", 1.0, NotFoundError),
         ):
             with pytest.raises(error):
-                await plant.session().write(name, value)
+                await write(plant.session(), name, value)
         assert plant.station().writes == [(1, 203)]
         assert plant.link.outcomes == []
 
@@ -542,7 +549,7 @@ async def test_a_refused_local_write_leaves_the_device_online(plant, make):
     async with plant.running():
         await plant.put(make.model(t={}), make.device(t={"cell": 1}))
         with pytest.raises(RefusedError, match="locked"):
-            await plant.session().write("t", 1.0)
+            await write(plant.session(), "t", 1.0)
         assert plant.state().state == "online"
 
 
@@ -553,7 +560,7 @@ async def test_a_requester_that_gives_up_costs_no_write(plant, make):
         plant.station().hold = asyncio.Event()
         reading = asyncio.create_task(plant.session().read_now(["t"]))
         await plant.clock.settle()
-        writing = asyncio.create_task(plant.session().write("t", 1.0))
+        writing = asyncio.create_task(write(plant.session(), "t", 1.0))
         await plant.clock.settle()
         writing.cancel()
         await plant.clock.settle()
@@ -571,7 +578,7 @@ async def test_requests_end_with_the_device(plant, make):
         session = plant.session()
         reading = asyncio.create_task(session.read_now(["t"]))
         await plant.clock.settle()
-        writing = asyncio.create_task(session.write("t", 1.0))
+        writing = asyncio.create_task(write(session, "t", 1.0))
         late = asyncio.create_task(session.read_now(["t"]))
         await plant.clock.settle()
         plant.station().reachable = False
@@ -645,7 +652,7 @@ async def test_a_write_that_waits_follows_the_declaration_of_its_turn(plant, mak
         await plant.put(make.model(t={}), make.device(t={"cell": 1}))
         station.hold = asyncio.Event()
         await plant.clock.advance(1.1)
-        writing = asyncio.create_task(plant.session().write("t", 5.0))
+        writing = asyncio.create_task(write(plant.session(), "t", 5.0))
         await plant.clock.settle()
         await plant.put(make.model(t={"accessMode": "ReadOnly"}))
         station.hold.set()
