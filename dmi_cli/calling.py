@@ -1,8 +1,9 @@
 """`dmi call`: what a device's methods are, calling one, and waiting for its end."""
 
 import argparse
+import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from dmi.errors import (
@@ -111,13 +112,31 @@ def _call(
     params: dict[str, str | int | float] = {"wait": asked}
     if options.deadline is not None:
         params["deadline"] = options.deadline
-    command = client.request(
-        "POST", path, params=params, json={"arguments": arguments}, patience=asked
+    # By its key it is one call, however often it is sent.
+    headers = {"idempotency-key": secrets.token_hex(16)}
+    body = {"arguments": arguments}
+    command = _patiently(
+        until,
+        lambda: client.request(
+            "POST", path, params=params, json=body, headers=headers, patience=asked
+        ),
     )
+    place = object_path("commands", command["id"])
     while command["phase"] not in _FINAL and time.monotonic() < until:
         time.sleep(_LOOK_AGAIN)
-        command = client.request("GET", object_path("commands", command["id"]))
+        command = _patiently(until, lambda: client.request("GET", place))
     return command
+
+
+def _patiently(until: float, ask: Callable[[], Json]) -> Json:
+    """Ask a manager that has answered before: it may be starting anew."""
+    while True:
+        try:
+            return ask()
+        except UnavailableError:
+            if time.monotonic() >= until:
+                raise
+        time.sleep(_LOOK_AGAIN)
 
 
 def _judge(command: Json, options: argparse.Namespace) -> int:

@@ -72,6 +72,7 @@ class Client:
         *,
         params: Mapping[str, str | int | float] | None = None,
         json: object = None,
+        headers: Mapping[str, str] | None = None,
         patience: float = 0.0,
         also: Collection[int] = (),
     ) -> Json:
@@ -82,6 +83,7 @@ class Client:
             path: From `object_path`.
             params: Query.
             json: Body.
+            headers: Beside the usual ones.
             patience: Seconds that the answer may take beyond the usual.
             also: Statuses of refusals whose body is an answer all the same.
 
@@ -92,7 +94,12 @@ class Client:
         """
         with self._translated():
             answer = self._http.request(
-                method, path, params=params, json=json, timeout=self._timeout + patience
+                method,
+                path,
+                params=params,
+                json=json,
+                headers=headers,
+                timeout=self._timeout + patience,
             )
         if answer.is_error and answer.status_code not in also:
             raise from_problem(answer.status_code, answer.content)
@@ -148,7 +155,7 @@ class Client:
         ):
             if answer.is_error:
                 raise from_problem(answer.status_code, answer.read())
-            yield answer.iter_lines()
+            yield _lines(answer.iter_bytes())
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -165,6 +172,15 @@ class Client:
             raise DeadlineError(f"{self.server} did not answer in time") from error
         except httpx.TransportError as error:
             raise UnavailableError(f"{self.server}: {error}") from error
+
+
+def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
+    """Lines that end with LF, as the manager's do: a value may hold other ends of lines."""
+    rest = b""
+    for piece in pieces:
+        *lines, rest = (rest + piece).split(b"\n")
+        for line in lines:
+            yield line.removesuffix(b"\r").decode()
 
 
 def _transport(server: str) -> tuple[httpx.HTTPTransport | None, str]:

@@ -10,7 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from dmi.errors import AccessDeniedError, ConfigError, DmiError, NotFoundError
+from dmi.errors import (
+    AccessDeniedError,
+    ConfigError,
+    DmiError,
+    NotFoundError,
+    UnavailableError,
+)
 from dmi.manifests import parse_manifests
 from dmi.problem import MEDIA_TYPE, to_problem
 from dmi_cli.main import main
@@ -32,6 +38,8 @@ class ManagerDouble:
     streams: list[list[str]] = field(default_factory=list)
     asked: list[tuple[str, str, object]] = field(default_factory=list)
     resumed: list[str] = field(default_factory=list)
+    keys: list[str | None] = field(default_factory=list)
+    outages: int = 0
     password: str = ""
     status: dict = field(default_factory=lambda: {"ready": True})
     broken: bool = False
@@ -82,6 +90,10 @@ class ManagerDouble:
     async def call(self, request: Request) -> Response:
         """Each of `progress` is what one look at the command shows, the last one for ever."""
         await self.note(request)
+        self.keys.append(request.headers.get("idempotency-key"))
+        if self.outages:
+            self.outages -= 1
+            raise UnavailableError("not now")
         self.commands.append(
             {
                 "id": "c1",
@@ -123,6 +135,9 @@ class ManagerDouble:
 
     async def command(self, request: Request) -> Response:
         await self.note(request)
+        if self.outages:
+            self.outages -= 1
+            raise UnavailableError("not now")
         found = [one for one in self.commands if one["id"] == request.path_params["id"]]
         if not found:
             raise NotFoundError("there is no such command")

@@ -134,6 +134,18 @@ def test_waiting_goes_on_beyond_what_the_manager_waits(dmi, kitchen):
     assert [one[1] for one in kitchen.asked[-2:]] == ["/api/v1/commands/c1"] * 2
 
 
+def test_a_manager_that_starts_anew_is_waited_for(dmi, kitchen):
+    kitchen.progress = [{}, {"phase": "succeeded", "results": {"volume": 1.5}}]
+    kitchen.outages = 2
+    result = dmi("call", "boiler", "mix", "speed=1")
+    assert (result.code, result.out) == (0, "volume:  1.5\n"), result.err
+    assert len(kitchen.keys) == 3
+    assert len(set(kitchen.keys)) == 1
+    kitchen.outages = 100
+    for patience in (("--wait", "0.1"), ("--no-wait",)):
+        assert dmi("call", "boiler", "mix", "speed=1", *patience).code == Exit.UNAVAILABLE
+
+
 def test_not_waiting_long_enough_and_not_at_all(dmi, kitchen):
     kitchen.progress = []
     result = dmi("call", "boiler", "mix", "speed=1", "--wait", "0.1")

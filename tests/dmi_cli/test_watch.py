@@ -107,6 +107,14 @@ def test_json_lines_and_filters(dmi, manager):
     assert json.loads(result.out)["id"] == "1"
 
 
+def test_a_value_may_hold_what_ends_lines_elsewhere(dmi, manager):
+    data = {**TWIN, "reported": {"value": "a\u2028b\x85c", "quality": "good"}}
+    text = json.dumps(data, ensure_ascii=False)
+    manager.streams = [[f"id: 1\nevent: twin\ndata: {text}\n\n"]]
+    result = dmi("watch", "--count", "1", "-o", "json")
+    assert json.loads(result.out)["data"] == data
+
+
 def test_a_broken_stream_is_resumed_after_the_last_event(dmi, manager):
     manager.streams = [[frame(1, "twin", TWIN)], [frame(2, "twin", TWIN)], ["id: 3\n"]]
     result = dmi("watch", "--count", "2", "--since", "0")
