@@ -37,6 +37,7 @@ NAMES: Final = (
     "mqtt_sink",
     "http_sink",
     "delivery_fanout",
+    "delivery_real",
     "delivery_spool",
     "delivery_outage",
     "delivery_10k",

@@ -31,7 +31,7 @@ async def run_broker(folder: Path) -> AsyncIterator[int]:
     settings = folder / "mosquitto.conf"
     lines = (f"listener {port} 127.0.0.1", "allow_anonymous true", "persistence false")
     # Else it drops what a listener has not read in time.
-    settings.write_text("\n".join((*lines, "max_queued_messages 0", "")))
+    settings.write_text("\n".join((*lines, "max_queued_messages 0", "max_inflight_messages 0", "")))
     with (folder / "mosquitto.log").open("wb") as log:
         process = await asyncio.create_subprocess_exec(
             *(program, "-c", str(settings)), stdout=log, stderr=subprocess.STDOUT

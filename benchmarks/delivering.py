@@ -1,6 +1,8 @@
 """A mapper of virtual devices that delivers to sinks, as users start it, without any manager."""
 
+import asyncio
 import json
+import statistics
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -10,11 +12,15 @@ from typing import Any, Final
 
 import httpx
 
+from benchmarks.measured import progress
 from benchmarks.nodes import PROPERTIES, metrics
 from benchmarks.processes import Program, program, until
 from benchmarks.virtual import COUNT_VARIABLE, devices, model
 
-__all__ = ["Delivering", "Watch", "run_delivering", "sink"]
+__all__ = ["Delivering", "Runs", "Sinks", "Watch", "http_sink", "run_delivering", "sink"]
+
+Sinks = Sequence[Mapping[str, object]]
+"""Settings of sinks."""
 
 _START_SECONDS: Final = 120.0
 _TICKS: Final = "dmi_mapper_ticks_total"
@@ -24,6 +30,11 @@ _PUBLISHED: Final = "dmi_mapper_reported_readings_total"
 def sink(name: str, kind: str, target: Mapping[str, object], **more: object) -> dict[str, object]:
     """Settings of one sink, for everything there is."""
     return {"name": name, "kind": kind, "target": dict(target), **more}
+
+
+def http_sink(name: str, port: int) -> Mapping[str, object]:
+    """Settings of a sink that posts to a port of this machine."""
+    return sink(name, "http", {"url": f"http://127.0.0.1:{port}/"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +104,7 @@ async def run_delivering(
     folder: Path,
     number: int,
     collect_ms: int,
-    sinks: Sequence[Mapping[str, object]] = (),
+    sinks: Sinks = (),
     **settings: object,
 ) -> AsyncIterator[Delivering]:
     """Run a mapper of so many devices of ten properties, for the length of the block.
@@ -130,3 +141,56 @@ def _write(
     config = folder / "mapper.yaml"
     config.write_text(json.dumps(settings, default=str))
     return declared, config
+
+
+class Runs:
+    """Mappers that differ in their sinks alone; what was found, by the name of the run.
+
+    Attributes:
+        devices: How many each serves, of ten properties that are read once a second.
+        lost: Readings that a sink which was not dead never got.
+    """
+
+    def __init__(self, title: str, folder: Path, devices: int, seconds: float) -> None:
+        self.devices = devices
+        self.lost = 0
+        self._title = title
+        self._folder = folder
+        self._seconds = seconds
+        self._found: dict[str, list[dict[str, float]]] = {}
+        self._count = 0
+
+    async def run(self, name: str, sinks: Sinks) -> None:
+        """Run a mapper with these sinks for a while."""
+        progress(f"{self._title}: {name}")
+        self._count += 1
+        folder = self._folder / str(self._count)
+        async with run_delivering(folder, self.devices, 1000, sinks, grace=1) as delivering:
+            await asyncio.sleep(min(2.0, self._seconds))
+            watch = Watch(delivering)
+            await asyncio.sleep(self._seconds)
+            self._found.setdefault(name, []).append(watch.end())
+            for target, status in delivering.targets().items():
+                if target != "dead":
+                    self.lost += sum(status["lost"].values())
+
+    def costs(self) -> dict[str, float]:
+        """Microseconds of CPU per reading, of each run the median of its rounds."""
+        return {
+            name: round(statistics.median(one["cpu_us_per_reading"] for one in found), 2)
+            for name, found in self._found.items()
+        }
+
+    def rate(self, name: str) -> float:
+        """Readings a second that a sink which was not dead got."""
+        rates = [
+            rate
+            for one in self._found[name]
+            for word, rate in one.items()
+            if word.startswith("delivered_null")
+        ]
+        return statistics.median(rates)
+
+    def change(self, name: str, beside: str) -> float:
+        """How much lower or higher the others' rate is than in another run, in percent."""
+        return round((self.rate(name) / self.rate(beside) - 1) * 100, 2)

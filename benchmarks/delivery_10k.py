@@ -18,7 +18,7 @@ from dmi.errors import UnavailableError
 
 __all__ = ["TARGET", "measure"]
 
-TARGET: Final = "10,000 readings a second to SQLite and MQTT QoS 1 on one core, none lost"
+TARGET: Final = "10,000 readings a second to SQLite and MQTT QoS 1 on one core, none lost or left"
 
 _RATE: Final = 10_000
 _ENOUGH: Final = 0.97
@@ -26,6 +26,8 @@ _MOST_CPU: Final = 100.0  # percent
 _SETTLE: Final = 3.0
 _PATIENCE: Final = 20.0
 _ONE_OF: Final = 10
+_IN_FLIGHT: Final = 200
+"""With the twenty of the default, 10,000 a second need an answer within 2 ms."""
 
 
 async def measure(*, quick: bool) -> Measured:
@@ -41,38 +43,46 @@ async def measure(*, quick: bool) -> Measured:
             bare = watch.end()
         progress("delivery_10k: to SQLite and MQTT")
         history = folder / "history.db"
-        mqtt = sink("mqtt", "mqtt", {"address": f"127.0.0.1:{broker}"})
+        target = {"address": f"127.0.0.1:{broker}", "inFlight": _IN_FLIGHT}
+        mqtt = sink("mqtt", "mqtt", target)
         async with (
             _listen(broker) as heard,
             run_delivering(folder / "both", devices, 1000, [mqtt], history=history) as delivering,
         ):
             await asyncio.sleep(settle)
             heard.ages.clear()
-            watch = Watch(delivering)
+            watch, waited = Watch(delivering), _waited(delivering.mapper.pid)
             await asyncio.sleep(seconds)
             ages = percentiles(heard.ages)
             found = watch.end()
-            memory = {
+            waited = _waited(delivering.mapper.pid) - waited
+            more = {
+                "threads_waited_percent": round(100 * waited / found["seconds"], 1),
                 "rss_mib": round(delivering.mapper.rss_mib(), 1),
                 "peak_mib": round(delivering.mapper.peak_mib(), 1),
             }
             given = await delivering.stop()
             with contextlib.suppress(UnavailableError):  # then it is told as lost
                 await until(lambda: heard.count >= given, _PATIENCE, "all at the broker")
-        kept = _rows(history)
+        kept = _number(history, "SELECT count(*) FROM readings")
+        left = _number(
+            folder / "both" / "spool" / "mqtt.spool", "SELECT total(readings) FROM batches"
+        )
     figures = {
         **found,
-        **memory,
+        **more,
         "given": given,
         "in_history": kept,
         "at_the_broker": heard.count,
-        "lost": max(given - kept, given - heard.count),
+        # What was sent but not acknowledged in time to stop is there and on disk.
+        "left_on_disk": left,
+        "lost": max(given - kept, given - heard.count - left, 0),
         **{f"read_to_broker_{name}": figure for name, figure in ages.items()},
     }
     met = (
         found["readings_per_s"] >= _RATE * _ENOUGH
         and found["cpu_percent"] <= _MOST_CPU
-        and figures["lost"] == 0
+        and not (figures["lost"] or left)
     )
     return Measured(figures, met, bare)
 
@@ -151,8 +161,21 @@ async def _listen(port: int) -> AsyncIterator[_Listener]:
     transport.close()
 
 
-def _rows(file: Path) -> int:
+def _number(file: Path, query: str) -> int:
+    """Ask a database that nobody writes any more; 0 if there is none."""
+    if not file.exists():
+        return 0
     connection = sqlite3.connect(file)
-    (count,) = connection.execute("SELECT count(*) FROM readings").fetchone()
+    (number,) = connection.execute(query).fetchone()
     connection.close()
-    return int(count)
+    return int(number)
+
+
+def _waited(pid: int) -> float:
+    """Seconds that threads of a process were ready to run while others had the CPUs.
+
+    Source:
+        Linux, Documentation/scheduler/sched-stats.rst: `/proc/PID/schedstat`.
+    """
+    files = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(file.read_text().split()[1]) for file in files) / 1e9
