@@ -109,6 +109,14 @@ class Sink(ABC, Generic[Target, Place]):
         """
         raise UnsupportedError(f"a Device's pushMethod has no {cls.kind}")
 
+    @classmethod
+    def check(cls, target: Target, place: Place) -> None:
+        """Refuse a place that this target cannot serve, when settings are read.
+
+        Raises:
+            ConfigError: The two do not go together.
+        """
+
     @abstractmethod
     async def open(self) -> None:
         """Connect and make what is needed once: a session, a schema. Secrets are read now.

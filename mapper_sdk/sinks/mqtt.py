@@ -29,6 +29,7 @@ __all__ = ["MqttSink"]
 
 _CONTENT: Final = {"json": "application/json", "device": "application/json"}
 _SPARKPLUG_COMMANDS_QOS: Final = 1
+_NO_NODE: Final = "payload sparkplug needs the target's setting sparkplug"
 _CHUNK: Final = 200  # readings before the event loop has a turn: about a millisecond
 
 
@@ -93,6 +94,12 @@ class MqttSink(Sink[MqttTarget, MqttPlace]):
             return super().pushed(declared)
         place = {"topic": declared.topic, "qos": declared.qos, "retained": declared.retained}
         return {"address": declared.address}, place
+
+    @classmethod
+    def check(cls, target: MqttTarget, place: MqttPlace) -> None:
+        """Refuse Sparkplug at a target that is no edge node."""
+        if place.payload == "sparkplug" and target.sparkplug is None:
+            raise ConfigError(_NO_NODE)
 
     async def open(self) -> None:
         """Connect; then tell of it, where there is a status or an edge node."""
@@ -170,9 +177,7 @@ class MqttSink(Sink[MqttTarget, MqttPlace]):
         self, metrics: Sequence[tuple[int, Source, Reading]], refused: dict[int, DmiError]
     ) -> list[_Pack]:
         if self._node is None:
-            problem = ConfigError("payload sparkplug needs the target's setting sparkplug")
-            refused.update((index, problem) for index, _, _ in metrics)
-            return []
+            raise ConfigError(_NO_NODE)  # such as of readings that were stored before it was gone
         messages, unfit = self._node.data(metrics, time.time())
         refused.update(unfit)
         return [(_plain(one), one.of) for one in messages]

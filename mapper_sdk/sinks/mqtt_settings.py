@@ -215,9 +215,11 @@ class MqttTarget(BrokerSettings):
     )
 
     @model_validator(mode="after")
-    def _one_will(self) -> "MqttTarget":
+    def _goes_together(self) -> "MqttTarget":
         if self.status and self.sparkplug:
             raise ValueError("status and sparkplug: a connection has one last will only")
+        if self.payload == "sparkplug" and not self.sparkplug:
+            raise ValueError("payload sparkplug needs the setting sparkplug")
         return self
 
 

@@ -78,6 +78,10 @@ class Targets:
         kind = self._class_of(sink.kind)
         target = validated(kind.target_model, sink.target, (*path, "target"))
         place = validated(kind.place_model, sink.place, (*path, "place"))
+        try:
+            kind.check(target, place)
+        except ConfigError as error:
+            raise ConfigError(str(Fault((*path, "place"), error.message))) from error
         spool = sink.spool or SpoolConfig()
         manner = Manner(
             size=sink.batch.size or kind.batch,
@@ -106,7 +110,9 @@ class Targets:
         """
         address = address_of(declared)
         if not any(_fits(rule.kind, rule.address, kind, address) for rule in self._config.allow):
-            problem = f"{kind.kind} to {address or 'nowhere'} is not allowed by this mapper"
+            # Before an @ there may be half of a password that has a slash in it.
+            whom = address.rpartition("@")[2] or "nowhere"
+            problem = f"{kind.kind} to {whom} is not allowed by this mapper"
             raise ConfigError(str(Fault(path, problem)))
         settings: Mapping[str, Any] = declared
         for rule in self._config.pushed:

@@ -314,6 +314,16 @@ async def test_devices_may_only_name_what_is_allowed(allow, expected):
             )
 
 
+async def test_a_password_in_an_address_that_is_not_allowed_is_not_repeated():
+    town = Town(allow=[])
+    declared = {"mqtt": {"address": "tcp://u:hunter2/x@broker"}}
+    async with town.running():
+        await town.plant.put(make_model(p={}), pushing(p=declared))
+        await town.advance(3)
+        assert "mqtt to broker is not allowed" in town.delivery.problems()[DEV]["p"]
+        assert "hunter2" not in town.delivery.problems()[DEV]["p"]
+
+
 async def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "paho", None)
     monkeypatch.delitem(__import__("sys").modules, "mapper_sdk.sinks.mqtt", raising=False)

@@ -81,6 +81,13 @@ def test_a_mistake_is_said_with_its_path(tmp_path, text, words):
     assert "mapper.yaml" in str(caught.value)
 
 
+def test_what_does_not_go_together_is_said_with_its_path(tmp_path):
+    broker = "kind: mqtt, target: {address: a}, place: {payload: sparkplug}"
+    found = load(tmp_path, f"delivery: {{sinks: [{{name: x, {broker}}}]}}")
+    with pytest.raises(ConfigError, match=r"delivery\.sinks\[0\]\.place: payload sparkplug needs"):
+        make_delivery(found, Plant().mapper)
+
+
 @pytest.mark.parametrize(
     ("settings", "address"),
     [

@@ -47,6 +47,7 @@ def test_one_broker_has_one_spelling(written, canonical):
         ({"address": "mqtts://h", "tls": {"key": "/k"}}, "without a certificate"),
         ({"address": "mqtts://h", "tls": {"insecure": True, "ca": "/c"}}, "nothing would check"),
         ({"address": "h", "status": {"topic": "a/{device}"}}, "one for all devices"),
+        ({"address": "h", "payload": "sparkplug"}, "needs the setting sparkplug"),
         ({"address": "h", "sparkplug": {"group": "a/b", "node": "n"}}, "one level"),
         (
             {

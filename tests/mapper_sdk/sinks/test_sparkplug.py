@@ -343,10 +343,13 @@ class TestAtABroker:
 
                 assert await until(born, 10), Host(self.heard(server, group)).births
 
-    async def test_without_a_name_for_the_node_nothing_is_sent(self, server):
-        sink = MqttSink(MqttTarget(address=f"127.0.0.1:{server.port}"))
-        async with opened(sink):
-            failed = await sink.send(
-                [(make_route(MqttPlace(payload="sparkplug")), Reading(1.0, START))]
-            )
-        assert isinstance(failed[0], ConfigError)
+    async def test_without_a_name_for_the_node_nothing_is_sent_or_lost(self, server):
+        target, place = (
+            MqttTarget(address=f"127.0.0.1:{server.port}"),
+            MqttPlace(payload="sparkplug"),
+        )
+        with pytest.raises(ConfigError, match="needs the target's setting"):
+            MqttSink.check(target, place)
+        async with opened(sink := MqttSink(target)):
+            with pytest.raises(ConfigError, match="needs the target's setting"):
+                await sink.send([(make_route(place), Reading(1.0, START))])
