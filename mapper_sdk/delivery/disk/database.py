@@ -9,7 +9,7 @@ from typing import Final
 
 from dmi.errors import DmiError, UnavailableError
 
-__all__ = ["DamagedError", "connect", "move_aside", "translated"]
+__all__ = ["DamagedError", "connect", "inode", "move_aside", "translated"]
 
 _OURS: Final = 0x646D6973
 _VERSION: Final = 1
@@ -36,7 +36,7 @@ COMMIT;
 
 
 class DamagedError(DmiError):
-    """The file is not a sound database of ours."""
+    """The file is not a sound database of ours, or not there any more."""
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -83,6 +83,15 @@ def translated(error: sqlite3.Error, path: Path) -> DmiError:
     if code in _DAMAGE:
         return DamagedError(f"{path}: {error}")
     return UnavailableError(f"{path}: {error}")
+
+
+def inode(path: Path) -> tuple[int, int] | None:
+    """Tell the file from any other one that may get its name; None when there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def move_aside(path: Path) -> Path:

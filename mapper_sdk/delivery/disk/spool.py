@@ -13,7 +13,7 @@ from pydantic import BaseModel
 from dmi.errors import UnavailableError
 from dmi.readings import Reading
 from dmi.resources import Key
-from mapper_sdk.delivery.disk.database import DamagedError, connect, move_aside, translated
+from mapper_sdk.delivery.disk.database import DamagedError, connect, inode, move_aside, translated
 from mapper_sdk.delivery.disk.gap_rows import read_gaps, write_gaps
 from mapper_sdk.delivery.disk.packing import PackedError, pack, unpack, unpack_times
 from mapper_sdk.delivery.disk.routes import RouteTable
@@ -61,6 +61,7 @@ class Spool:
         size: Their bytes.
         oldest: When the oldest of them was stored, in seconds since 1970; 0 when empty.
         taken_in: Bytes that were ever put since the process began.
+        unsaved: Gaps that are in the ledger and not on disk yet, by number.
     """
 
     def __init__(self, path: Path, ledger: Ledger, limits: Limits, meta: Mapping[str, str]) -> None:
@@ -71,10 +72,11 @@ class Spool:
         self.readings = self.size = self.taken_in = 0
         self.oldest = 0.0
         self._db: sqlite3.Connection | None = None
+        self._inode: tuple[int, int] | None = None
         self._routes = RouteTable()
         self._in_flight = 0
         self._settled = 0
-        self._unsaved: dict[int, Gap] = {}
+        self.unsaved: dict[int, Gap] = {}
 
     # ---------------------------------------------------------- its life ----
 
@@ -87,7 +89,7 @@ class Spool:
         """
         if self._db is not None:
             return
-        self._db = connect(self.path)
+        self._db, self._inode = connect(self.path), inode(self.path)
         try:
             with self._transaction() as db:
                 for word in self.meta.items():
@@ -101,7 +103,7 @@ class Spool:
             raise
         self.readings, self.size, self.oldest = readings or 0, size or 0, oldest or 0.0
         self._settled = self._in_flight = 0
-        self._unsaved = self.ledger.load(gaps)
+        self.unsaved = self.ledger.load(gaps)
         if count:
             log.info("%s holds %d readings", self.path, self.readings)
 
@@ -121,7 +123,7 @@ class Spool:
             db.close()
 
     def start_over(self, found: DamagedError, now: float) -> None:
-        """Put a damaged file aside, note that, and begin with a new one.
+        """Put a damaged file aside if there is one, note that, and begin with a new one.
 
         Raises:
             UnavailableError: The disk does not let us.
@@ -131,7 +133,8 @@ class Spool:
             aside = move_aside(self.path)
         except OSError as error:
             raise UnavailableError(f"{self.path}: {error.strerror}") from error
-        log.error("%s; its readings are lost; it is kept as %s", found.message, aside)
+        kept = f"; it is kept as {aside}" if aside.exists() else ""
+        log.error("%s; its readings are lost%s", found.message, kept)
         lost = Loss(_NOBODY, "", self.oldest or now, now, self.readings, "spool_damaged")
         self.readings = self.size = 0
         self.oldest = 0.0
@@ -139,11 +142,6 @@ class Spool:
         self.open(now)
         self.note([lost], now)
         self.expire(now)
-
-    @property
-    def unsaved(self) -> bool:
-        """Whether there is something in the ledger that is not on disk yet."""
-        return bool(self._unsaved)
 
     # ------------------------------------------------------------ readings ----
 
@@ -215,6 +213,9 @@ class Spool:
             UnavailableError: The disk takes nothing; what was dealt with is still not given
                 again, unless the process ends meanwhile.
         """
+        if upto != self._in_flight:  # of a file that was put aside meanwhile
+            self.note(losses, now)
+            return
         self._in_flight = 0
         with self._reading() as db:
             sums = "SELECT total(readings), total(size) FROM batches WHERE id > ? AND id <= ?"
@@ -231,7 +232,7 @@ class Spool:
                 changed = self._write_gaps(db, losses, now)
                 oldest = self._oldest(db)
         except UnavailableError:
-            self._unsaved.update(self.ledger.note(losses, now))
+            self.unsaved.update(self.ledger.note(losses, now))
             raise
         kept = (self.readings + len(left) - gone, self.size + left_size - gone_size, oldest)
         self._committed(kept, losses, changed)
@@ -254,7 +255,7 @@ class Spool:
         Raises:
             UnavailableError: The disk takes nothing.
         """
-        if self._unsaved or (self.readings and self._is_too_old(self.oldest, now)):
+        if self.unsaved or (self.readings and self._is_too_old(self.oldest, now)):
             with self._transaction() as db:
                 kept, losses, changed = self._cut(db, now, 0, 0)
             self._committed(kept, losses, changed)
@@ -264,7 +265,7 @@ class Spool:
 
         They are written by whatever is written next.
         """
-        self._unsaved.update(self.ledger.note(losses, now))
+        self.unsaved.update(self.ledger.note(losses, now))
 
     # ------------------------------------------------------------- details ----
 
@@ -288,12 +289,15 @@ class Spool:
                 # A full disk may have ended the transaction already.
                 if db.in_transaction:
                     db.execute("ROLLBACK")
+        # SQLite does not notice, and what has no name any more is gone when it is closed.
+        if inode(self.path) != self._inode:
+            raise DamagedError(f"{self.path}: was taken away or replaced")
 
     def _committed(
         self, kept: tuple[int, int, float], losses: Sequence[Loss], changed: Mapping[int, Gap]
     ) -> None:
         self.readings, self.size, self.oldest = kept
-        self._unsaved.clear()
+        self.unsaved.clear()
         self.ledger.accept(changed, losses)
 
     def _cut(
@@ -379,7 +383,7 @@ class Spool:
     ) -> dict[int, Gap]:
         """Write what these losses change, and what could not be written before."""
         changed = self.ledger.staged(losses, now)
-        write_gaps(db, self._unsaved | changed)
+        write_gaps(db, self.unsaved | changed)
         return changed
 
     def _tidy(self) -> None:

@@ -14,7 +14,6 @@ __all__ = [
     "DamagedFileError",
     "Synchronous",
     "connect",
-    "inode",
     "is_damage",
     "move_aside",
     "opening_failed",
@@ -109,15 +108,6 @@ def connect(
         connection.close()
         raise
     return connection
-
-
-def inode(path: Path) -> tuple[int, int] | None:
-    """Tell the file from any other one that may get its name; None when there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def move_aside(path: Path) -> Path:

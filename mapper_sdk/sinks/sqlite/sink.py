@@ -12,13 +12,13 @@ from typing import ClassVar, Final, TypeVar
 from pydantic import BaseModel, Field
 
 from dmi.errors import DmiError, UnavailableError
+from mapper_sdk.delivery.disk.database import inode
 from mapper_sdk.delivery.sink import Item, Settings, Sink
 from mapper_sdk.sinks.sqlite.archive import Archive
 from mapper_sdk.sinks.sqlite.file import (
     DamagedFileError,
     Synchronous,
     connect,
-    inode,
     is_damage,
     move_aside,
     opening_failed,

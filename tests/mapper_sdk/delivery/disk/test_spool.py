@@ -8,8 +8,10 @@ import pytest
 from dmi.errors import UnavailableError
 from dmi.readings import Reading
 from mapper_sdk.delivery.disk.database import DamagedError
+from mapper_sdk.delivery.disk.keeper import Keeper
 from mapper_sdk.delivery.disk.spool import Limits, Spool
 from mapper_sdk.delivery.ledger import Ledger, losses_of
+from mapper_sdk.fakes.clock import FakeClock
 from tests.mapper_sdk.delivery.store_server import StorePlace
 
 NOW = 1_790_000_000.0
@@ -201,6 +203,42 @@ def test_damage_is_counted_when_it_is_given_up(opened, make, tmp_path, column):
     spool.expire(NOW + 100)
     assert spool.readings == 0
     assert lost(spool) == {("", "", "spool_damaged"): 2}
+
+
+@pytest.mark.parametrize("another", [False, True])
+async def test_a_file_that_is_taken_away_swallows_nothing(opened, make, tmp_path, another):
+    """SQLite would go on writing to what has no name any more."""
+    spool = opened()
+    keeper = Keeper(spool, FakeClock(NOW))
+    await keeper.call(spool.put, [make.chunk(make.route(), make.readings(9))], NOW)
+    for file in tmp_path.glob("x.spool*"):
+        file.unlink()
+    if another:
+        (tmp_path / "x.spool").write_bytes(b"something")
+    await keeper.call(spool.put, [make.chunk(make.route(), make.readings(2))], NOW)
+    keeper.close()
+    again = opened()
+    assert values(again) == [0, 1]
+    assert lost(again) == {("", "", "spool_damaged"): 9}
+
+
+async def test_what_is_settled_of_a_file_that_is_no_more_hides_nothing_of_the_next(
+    opened, make, tmp_path
+):
+    spool = opened()
+    keeper = Keeper(spool, FakeClock(NOW))
+    for n in range(3):
+        await keeper.call(spool.put, [make.chunk(make.route(), make.readings(2))], NOW + n)
+    upto, _ = await keeper.call(spool.head, 3, StorePlace)
+    for file in tmp_path.glob("x.spool*"):
+        file.unlink()
+    refused = losses_of(make.items(make.route("q"), make.readings(1)), "refused")
+    await keeper.call(spool.settle, upto, [], refused, NOW)
+    assert lost(spool) == {("", "", "spool_damaged"): 4, ("dev", "q", "refused"): 1}
+    await keeper.call(spool.put, [make.chunk(make.route(), make.readings(5))], NOW)
+    _, items = await keeper.call(spool.head, 10, StorePlace)
+    assert len(items) == spool.readings == 5
+    keeper.close()
 
 
 def test_a_damaged_file_is_put_aside_and_its_loss_noted(opened, make, tmp_path):
