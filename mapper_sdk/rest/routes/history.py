@@ -29,6 +29,10 @@ _PAGE: Final = 5000
 
 _MOST_FROM_DEVICE: Final = 10_000
 
+_OF_READINGS: Final = ("time", "value", "quality", "reason")
+_OF_SPANS: Final = ("time", "value", "count", "quality")
+"""Columns of CSV."""
+
 router = APIRouter(tags=["history"], responses=schemas.PROBLEMS)
 
 
@@ -106,7 +110,7 @@ async def get_history(
         pages = _once([span_view(span, kind) for span in spans])
     # The first page before the answer begins: what is refused is refused with its status.
     first: list[Json] = await anext(pages, [])
-    return _written(first, pages, query.format)
+    return _written(first, pages, query)
 
 
 def _seconds(moment: datetime) -> float:
@@ -140,10 +144,11 @@ async def _readings(
         yield [reading_view(reading, kind) for reading in page]
 
 
-def _written(first: list[Json], rest: AsyncIterator[list[Json]], form: Format) -> Response:
-    if form is Format.CSV:
-        return StreamingResponse(_csv(first, rest), media_type="text/csv; charset=utf-8")
-    if form is Format.JSON_LINES:
+def _written(first: list[Json], rest: AsyncIterator[list[Json]], query: HistoryQuery) -> Response:
+    if query.format is Format.CSV:
+        columns = _OF_READINGS if query.step is None else _OF_SPANS
+        return StreamingResponse(_csv(first, rest, columns), media_type="text/csv; charset=utf-8")
+    if query.format is Format.JSON_LINES:
         return StreamingResponse(_lines(first, rest), media_type="application/jsonl")
     return StreamingResponse(_json(first, rest), media_type="application/json")
 
@@ -168,15 +173,16 @@ async def _lines(first: list[Json], rest: AsyncIterator[list[Json]]) -> AsyncIte
         yield b"".join(orjson.dumps(item, option=orjson.OPT_APPEND_NEWLINE) for item in page)
 
 
-async def _csv(first: list[Json], rest: AsyncIterator[list[Json]]) -> AsyncIterator[bytes]:
-    """Comma-separated values: a column for each member.
+async def _csv(
+    first: list[Json], rest: AsyncIterator[list[Json]], columns: Sequence[str]
+) -> AsyncIterator[bytes]:
+    """Comma-separated values: a column for each member, the same whatever was found.
 
     Source:
         RFC 4180.
     """
     named = False
     async for page in _all(first, rest):
-        columns = page[0].keys() if page else ("time", "value", "quality", "reason")
         text = io.StringIO()
         writer = csv.writer(text)
         if not named:

@@ -91,9 +91,9 @@ async def test_the_past_as_csv_and_json_lines(api):
     answer = await api.get(PAST, params=query(format="csv"))
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
     lines = answer.text.split("\r\n")
-    assert lines[0] == "value,time,quality,reason"
-    assert lines[1] == "0.0,2026-09-21T14:13:20.000Z,good,"
-    assert lines[6] == ",2026-09-21T14:13:24.000Z,bad,gone"
+    assert lines[0] == "time,value,quality,reason"
+    assert lines[1] == "2026-09-21T14:13:20.000Z,0.0,good,"
+    assert lines[6] == "2026-09-21T14:13:24.000Z,,bad,gone"
     answer = await api.get(PAST, params=query(format="jsonl"))
     assert answer.headers["content-type"] == "application/jsonl"
     assert len(answer.text.splitlines()) == 6
@@ -105,6 +105,13 @@ async def test_no_past_is_an_empty_answer(api, store, form):
     answer = await api.get(PAST, params=query(format=form))
     empty = {"json": '{"items":[]}', "csv": "time,value,quality,reason\r\n", "jsonl": ""}
     assert (answer.status_code, answer.text) == (200, empty[form])
+
+
+async def test_no_intervals_have_the_columns_of_intervals(api, store):
+    for kept in (store.kept, []):
+        store.kept = kept
+        answer = await api.get(PAST, params=query(format="csv", step=2))
+        assert answer.text.startswith("time,value,count,quality\r\n")
 
 
 async def test_intervals(api, store):
