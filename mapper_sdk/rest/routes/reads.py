@@ -128,7 +128,7 @@ class Reads:
         errors: dict[Key, DmiError] = {}
         if query.live and query.properties:
             await self._read_all(keys, query, errors)
-        tag, items, points = Tag(), list[bytes](), 0
+        tag, items, points = Tag(more.encode()), list[bytes](), 0
         for key in keys:
             if key not in self._mapper.states:
                 continue  # It has gone since, while others were read.

@@ -71,6 +71,17 @@ async def test_a_list_by_namespace_labels_and_page(many):
     assert await names(many, f"limit=2&continue={page['continue']}") == ["far"]
 
 
+async def test_a_page_that_is_no_longer_the_last_has_another_tag(many, plant, make):
+    path = "/api/v1/devices?namespace=south&limit=1"
+    last = await many.get(path)
+    assert last.json()["continue"] == ""
+    another = make.device().to_json()
+    another["metadata"] |= {"namespace": "south", "name": "zoo"}
+    await plant.put(make.device().__class__.model_validate(another))
+    answer = await many.get(path, headers={"if-none-match": last.headers["etag"]})
+    assert (answer.status_code, answer.json()["continue"]) == (200, "south/far")
+
+
 async def test_a_list_has_readings_only_when_asked(many):
     items = (await many.get("/api/v1/devices")).json()["items"]
     assert "properties" not in items[0]
