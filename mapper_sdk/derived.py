@@ -1,7 +1,7 @@
 """Derived properties: readings that apps publish, of what no device is asked for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from dmi.errors import AccessDeniedError, ConfigError, ConflictError, ConversionError
@@ -81,6 +81,15 @@ class Derivations:
         point.latest, point.trouble = readings[-1], ""
         self._hub.publish([(point, reading) for reading in readings])
         return readings[-1]
+
+    def expect(self, points: Iterable[Point]) -> None:
+        """Count the age of those that got nothing yet from now on.
+
+        An app that died with the last mapper process would never be missed else.
+        """
+        for point in points:
+            if point.common.derived and not point.problem and point not in self._watches:
+                self._guard(point, self._watch(point))
 
     def forget(self) -> None:
         """The device is let go of: nothing becomes stale any more."""

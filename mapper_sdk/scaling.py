@@ -95,7 +95,7 @@ class Common(BaseModel):
         default=0,
         ge=0,
         description="With `derived`: milliseconds without a reading after which it is bad, with "
-        "the reason `stale`. 0 means never.",
+        "the reason `stale`; counted from the mapper's start too. 0 means never.",
     )
 
     @property

@@ -289,6 +289,7 @@ class Session:
             while not self._removed:
                 self._adopt_plan()
                 self._around.publish_faults(self.plan.faulty, ConfigError.reason, "")
+                self._derivations.expect(self.plan.points.values())
                 wait = await self._connect_and_serve()
                 if wait:
                     await self._rest(wait)

@@ -50,7 +50,7 @@ async def lonely(plant, make):
 
 
 async def test_only_the_others_are_asked_of_the_device(mixed):
-    await mixed.clock.advance(3)
+    await mixed.clock.advance(1.5)
     assert {tuple(cells) for cells in mixed.station().reads} == {(1,)}
     assert mixed.values("mean") == []
 
@@ -119,6 +119,15 @@ async def test_an_app_may_say_that_it_knows_nothing(mixed):
     assert mixed.reasons("mean") == ["no_input"]
     mixed.mapper.derive(DEVICE, "mean", 5.0, quality=Quality.UNCERTAIN, reason="few")
     assert mixed.session().point("mean").latest.quality is Quality.UNCERTAIN
+
+
+async def test_what_nobody_has_published_since_the_start_becomes_stale_too(mixed):
+    """The app may have died together with the last mapper process."""
+    await mixed.clock.advance(5)
+    assert mixed.reasons("mean") == ["stale"]
+    assert mixed.reasons("plain") == []
+    mixed.mapper.derive(DEVICE, "mean", 4.0)
+    assert mixed.values("mean")[-1] == 4.0
 
 
 async def test_what_nobody_renews_becomes_stale_once(mixed):
