@@ -93,7 +93,11 @@ class Targets:
             spools=sink.spool is not None,
         )
         limits = Limits(int(spool.bytes), spool.age)
-        return self._worker(kind, target, sink.name, sink.name, manner, limits), place
+        worker = self._worker(kind, target, sink.name, sink.name, manner, limits)
+        if worker.name != sink.name:
+            text = "the sinks %r and %r have one target: it is served as the first of them says"
+            log.warning(text, worker.name, sink.name)
+        return worker, place
 
     def pushed(
         self, kind: type[Sink[Any, Any]], declared: Mapping[str, Any], path: YamlPath
@@ -114,13 +118,12 @@ class Targets:
             whom = address.rpartition("@")[2] or "nowhere"
             problem = f"{kind.kind} to {whom} is not allowed by this mapper"
             raise ConfigError(str(Fault(path, problem)))
-        settings: Mapping[str, Any] = declared
+        added: dict[str, Any] = {}
         for rule in self._config.pushed:
             if _fits(rule.kind, rule.address, kind, address):
-                settings = merged(settings, rule.set)
-        target = validated(kind.target_model, settings, path)
-        said = orjson.dumps(declared, option=orjson.OPT_SORT_KEYS, default=str)
-        file = f"pushed-{kind.kind}-{hashlib.sha256(said).hexdigest()[:12]}"
+                added = merged(added, rule.set)
+        target = validated(kind.target_model, merged(declared, added), path)
+        file = f"pushed-{kind.kind}-{_digest(declared, target, added)}"
         name = f"{kind.kind} {address}"
         if name in self.workers:  # such as another database of the same server
             name = f"{name} {file[-6:]}"
@@ -244,6 +247,16 @@ def validated(model: type[BaseModel], settings: Mapping[str, Any], path: YamlPat
         faults = (fault_of(detail, model) for detail in error.errors())
         texts = (str(Fault((*path, *f.path), f.problem, f.hint)) for f in faults)
         raise ConfigError("; ".join(texts)) from error
+
+
+def _digest(declared: Mapping[str, Any], target: BaseModel, added: Mapping[str, Any]) -> str:
+    """A word for what Devices say of a target, however they spell it; what is added may change."""
+    spelt = target.model_dump(mode="json", by_alias=True)
+    said = {
+        name: given if name in added else spelt.get(name, given) for name, given in declared.items()
+    }
+    text = orjson.dumps(said, option=orjson.OPT_SORT_KEYS, default=str)
+    return hashlib.sha256(text).hexdigest()[:12]
 
 
 def _fits(kind: str, address: str, sink: type[Sink[Any, Any]], given: str) -> bool:

@@ -1,15 +1,17 @@
 """A sink in the test's own process, which does what the test says."""
 
 import asyncio
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from mapper_sdk.delivery.sink import Settings, Sink
 
 
 class FakeTarget(Settings):
-    address: str = Field(default="here", description="Which of the fake servers.")
+    address: Annotated[str, AfterValidator(str.lower)] = Field(
+        default="here", description="Which of the fake servers."
+    )
     password: str = Field(default="", description="Anything.")
 
 

@@ -154,6 +154,38 @@ async def test_by_report_cycle_a_sink_gets_the_newest():
         assert 4 <= town.server("here").count <= 6
 
 
+async def test_sinks_with_one_target_and_one_place_bring_a_reading_once(caplog):
+    """Two rules may select it both; the second one's manner of serving is not used."""
+    town = Town(sinks=[sink("one", select=[{"property": "p"}]), sink("two", queue=5)])
+    town.plant.station().memory = {1: 5, 2: 6}
+    async with town.running():
+        await town.plant.put(make_model(p={}, q={}), make_device(p={"cell": 1}, q={"cell": 2}))
+        await town.advance(4)
+        server = town.server("here")
+        assert town.properties("here") == {"p", "q"}
+        assert server.doubles() == 0
+    assert "the sinks 'one' and 'two' have one target" in caplog.text
+
+
+async def test_what_several_rules_select_comes_at_the_quickest_pace():
+    town = Town(sinks=[sink("one", pace="report"), sink("two")])
+    async with town.running():
+        await town.plant.put(make_model(p={}), pushing(report=10_000, p=None))
+        await town.advance(5)
+        assert town.server("here").count >= 4
+
+
+async def test_one_target_in_two_spellings_has_one_spool(tmp_path):
+    """Whichever Device comes first after a restart."""
+    for spelling in ("BROKER", "broker"):
+        town = Town(folder=tmp_path)
+        town.server("broker").error = UnavailableError("away")
+        async with town.running():
+            await town.plant.put(make_model(p={}), pushing(p=mqtt(spelling)))
+            await town.advance(3)
+    assert len(list(tmp_path.glob("pushed-mqtt-*.spool"))) == 1
+
+
 async def test_equal_settings_are_one_target():
     town = Town(
         sinks=[
