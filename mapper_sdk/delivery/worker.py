@@ -77,7 +77,7 @@ class Worker:
         self._progress = Bell()
         self._wake_at = 1
         self._ripe_at = 0.0
-        self._busy = self._away = self._stopping = self._spilling = False
+        self._busy = self._away = self._stopping = self._spilling = self._overflown = False
         self._spools = manner.spools and backlog is not None
         self._diverted = manner.always and self._spools
         self._rest_until = self._next_drain = 0.0
@@ -98,6 +98,8 @@ class Worker:
             self._store_bell.set()
         if inbox.count * 2 > self._manner.queue:
             self._overflow()
+        else:
+            self._overflown = False
 
     @property
     def is_empty(self) -> bool:
@@ -316,8 +318,9 @@ class Worker:
         surplus = self._inbox.count - self._manner.queue
         if surplus > 0:
             reason = "queue_full" if full is None else "disk_failed"
-            if not self._unnoted:
-                log.warning("%s: the oldest readings are lost: %s", self.name, reason)
+            level = logging.DEBUG if self._overflown else logging.WARNING
+            log.log(level, "%s: the oldest readings are lost: %s", self.name, reason)
+            self._overflown = True
             self._unnoted.add_items(self._inbox.take(surplus), reason)
 
     def _divert(self) -> None:

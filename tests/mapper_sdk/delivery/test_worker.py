@@ -498,6 +498,8 @@ async def test_a_folder_that_cannot_be_written_means_memory_and_is_said_once(
         assert bench.lost() == {"disk_failed": 2000}
         assert "No such file" in bench.status.error
         assert caplog.text.count("kept in memory only") == 1
+        warnings = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        assert sum("the oldest readings are lost" in text for text in warnings) == 1
         (tmp_path / "none").mkdir()
         await bench.until(lambda: bench.status.spooled == 1000)
         assert bench.status.error == "gone"
