@@ -102,6 +102,11 @@ class _Protocol(HttpToolsProtocol):
         self._forget()
         super().on_message_complete()
 
+    def handle_websocket_upgrade(self) -> None:
+        """Hand over to the protocol of WebSockets, which has no end to its patience either."""
+        super().handle_websocket_upgrade()
+        self.loop.call_later(_HEAD_SECONDS, _close_unless_open, self.transport)
+
     def _expect(self) -> None:
         self._forget()
         self._in_head = True
@@ -118,6 +123,12 @@ class _Protocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
         self._bytes = self._body_bytes = 0
+
+
+def _close_unless_open(transport: asyncio.Transport) -> None:
+    """End a WebSocket whose handshake came to nothing; a request with a body is not answered."""
+    if not getattr(transport.get_protocol(), "handshake_complete", True):
+        transport.abort()
 
 
 class _Server(uvicorn.Server):

@@ -251,6 +251,31 @@ async def test_far_more_connections_are_not_even_kept(monkeypatch):
             assert await pairs[2][0].read() == b""
 
 
+UPGRADE = (
+    b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\nupgrade: websocket\r\nconnection: upgrade\r\n"
+    b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"
+)
+
+
+@pytest.mark.parametrize("more", [b"\r\n", b"content-length: 3\r\n\r\nabc"])
+async def test_a_websocket_that_does_not_open_is_given_up(monkeypatch, more):
+    monkeypatch.setattr(module, "_HEAD_SECONDS", 0.05)
+    async with serving(hold, websockets=True) as url:
+        reader, writer = await connect(url)
+        writer.write(UPGRADE + more)
+        if more == b"\r\n":
+            assert (await reader.readline()).startswith(b"HTTP/1.1 101")
+            await reader.readuntil(b"\r\n\r\n")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.2):
+                    await reader.read()
+        else:
+            async with asyncio.timeout(5):
+                with contextlib.suppress(ConnectionResetError):
+                    assert await reader.read() == b""
+        writer.close()
+
+
 async def test_nobody_says_for_others_who_asks():
     async def client(scope, receive, send):
         await PlainTextResponse(scope["client"][0])(scope, receive, send)
