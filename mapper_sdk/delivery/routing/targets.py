@@ -156,6 +156,8 @@ class Targets:
     async def look_after_orphans(self) -> None:
         """Give up what is too old there; a file with nothing in it is removed."""
         for path, orphan in list(self.orphans.items()):
+            if self.orphans.get(path) is not orphan:
+                continue  # its target has come back while another one was looked at
             await orphan.look_after()
             if orphan.is_over and self.orphans.get(path) is orphan:
                 self._end_orphan(path)

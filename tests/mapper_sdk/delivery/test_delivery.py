@@ -4,12 +4,15 @@ import asyncio
 import time
 from contextlib import asynccontextmanager
 from itertools import pairwise
+from random import Random
 
 import pytest
 
 from dmi.errors import ConfigError, UnavailableError
 from dmi.resources import Device, Key
 from mapper_sdk.delivery.config import DeliveryConfig
+from mapper_sdk.delivery.manner import Tools
+from mapper_sdk.delivery.routing.targets import Targets
 from mapper_sdk.delivery.service import Delivery
 from mapper_sdk.delivery.status import Condition
 from mapper_sdk.sinks.kinds import sink_class
@@ -484,6 +487,31 @@ async def test_a_spool_without_a_target_is_shown_and_given_up_in_time(tmp_path):
         await later.until(lambda: later.status("gone").spooled == 0)
         gaps = later.delivery.gaps(target="gone")
         assert sum(gap.count for gap in gaps if gap.reason == "too_old") == status.spooled
+
+
+async def test_targets_may_come_back_while_their_spools_are_looked_at(tmp_path):
+    """As when a mapper starts: Devices arrive while what is in the folder is opened."""
+    town = Town(folder=tmp_path)
+    brokers = ("one", "two", "three")
+    for broker in brokers:
+        town.server(broker).error = UnavailableError("away")
+    async with town.running():
+        pushes = {broker: mqtt(broker) for broker in brokers}
+        await town.plant.put(make_model(one={}, two={}, three={}), pushing(**pushes))
+        await town.advance(3)
+    mapper = town.plant.mapper
+    config = DeliveryConfig(folder=tmp_path)
+    tools = Tools(mapper.poller, mapper.clock, Random())  # noqa: S311 - spreads retries
+    targets = Targets(config, tools, town.class_of)
+    targets.adopt_orphans()
+    looking = asyncio.create_task(targets.look_after_orphans())
+    await asyncio.sleep(0)
+    workers = [targets.pushed(town.kinds["mqtt"], {"address": one}, ()) for one in brokers]
+    await looking
+    for worker in workers:
+        await worker.backlog.look()
+        assert worker.backlog.count
+    targets.close()
 
 
 async def test_a_pushed_target_takes_its_spool_back(tmp_path):
