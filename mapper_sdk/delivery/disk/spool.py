@@ -210,8 +210,8 @@ class Spool:
         """What was in flight is dealt with; `left` of it stays, `losses` were refused.
 
         Raises:
-            UnavailableError: The disk takes nothing; what was dealt with is still not given
-                again, unless the process ends meanwhile.
+            UnavailableError: The disk takes nothing. Where nothing is left, what was dealt with
+                is still not given again, unless the process ends meanwhile; else all of it is.
         """
         if upto != self._in_flight:  # of a file that was put aside meanwhile
             self.note(losses, now)
@@ -232,7 +232,8 @@ class Spool:
                 changed = self._write_gaps(db, losses, now)
                 oldest = self._oldest(db)
         except UnavailableError:
-            self.unsaved.update(self.ledger.note(losses, now))
+            if not left:  # else it comes again, and is refused again
+                self.unsaved.update(self.ledger.note(losses, now))
             raise
         kept = (self.readings + len(left) - gone, self.size + left_size - gone_size, oldest)
         self._committed(kept, losses, changed)

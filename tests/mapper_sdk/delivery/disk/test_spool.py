@@ -49,6 +49,21 @@ def lost(spool):
     return counted
 
 
+def test_what_is_refused_is_counted_once_though_the_disk_forgets_it(opened, make):
+    """What comes again because the disk did not take the rest of it, is refused again."""
+    spool = opened()
+    spool.put([make.chunk(make.route(), make.readings(3))], NOW)
+    upto, items = spool.head(10, StorePlace)
+    spool._db.execute("PRAGMA query_only = ON")
+    with pytest.raises(UnavailableError):
+        spool.settle(upto, items[1:], losses_of(items[:1], "refused"), NOW)
+    spool._db.execute("PRAGMA query_only = OFF")
+    upto, items = spool.head(10, StorePlace)
+    assert len(items) == 3
+    spool.settle(upto, [], losses_of(items[:1], "refused"), NOW)
+    assert lost(spool) == {("dev", "p", "refused"): 1}
+
+
 def test_what_is_put_comes_out_in_order_and_is_settled(opened, make):
     spool, route = opened(), make.route()
     spool.put([make.chunk(route, make.readings(3)), make.chunk(route, make.readings(2))], NOW)
