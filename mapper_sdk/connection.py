@@ -30,7 +30,7 @@ from mapper_sdk.hub import Batch
 from mapper_sdk.intake import converted, guarded, is_fatal, take
 from mapper_sdk.planning import AnyDriver, adopt, diff_plans
 from mapper_sdk.pushing import Pushed, Pushes
-from mapper_sdk.requesting import Requests, release
+from mapper_sdk.requesting import Requests, disconnected, release
 from mapper_sdk.surroundings import Surroundings
 from mapper_sdk.twin import Wishes
 from mapper_sdk.writing import Progress, write_points
@@ -119,7 +119,7 @@ class Connection:
         Raises:
             DmiError: The connection is lost, or there was none.
         """
-        error: DmiError = UnavailableError("the device is being disconnected")
+        error: DmiError = disconnected()
         try:
             await self._open()
             on_ready()
@@ -231,8 +231,7 @@ class Connection:
             release(live, error)
             raise
         finally:
-            if live is not None:
-                live.cancel()
+            release(live, disconnected())
 
     def _accept(self, look: Look, answers: Sequence[Answer]) -> None:
         batch, lost = take(look.points, answers, self._around.clock.time())

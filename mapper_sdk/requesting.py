@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from dmi.errors import DmiError
+from dmi.errors import DmiError, UnavailableError
 from mapper_sdk.exchanges import Exchanges
 from mapper_sdk.intake import is_fatal
 
-__all__ = ["Requests", "release"]
+__all__ = ["Requests", "disconnected", "release"]
 
 
 @dataclass(slots=True)
@@ -61,30 +61,35 @@ class Requests:
             result = await request.run()
         except DmiError as error:
             self._exchanges.failed(error.reason)
-            if not request.answer.done():
-                request.answer.set_exception(error)
+            release(request.answer, error)
             if is_fatal(error):
                 raise
         else:
-            if not request.answer.done():
-                request.answer.set_result(result)
+            release(request.answer, None, result)
         finally:
-            request.answer.cancel()
+            # Broken off: who waits is told so, and is not taken for cancelled itself.
+            release(request.answer, disconnected())
 
     def dismiss(self, error: DmiError) -> None:
         """Nobody will serve these any more."""
         for request in self._waiting:
-            if not request.answer.done():
-                request.answer.set_exception(error)
+            release(request.answer, error)
         self._waiting.clear()
 
 
-def release(waiting: "asyncio.Future[None] | None", error: DmiError | None) -> None:
-    """Let those go on who wait for a look, unless that has happened already."""
+def disconnected() -> UnavailableError:
+    """What those are told whom nobody will serve any more."""
+    return UnavailableError("the device is being disconnected")
+
+
+def release(
+    waiting: "asyncio.Future[Any] | None", error: DmiError | None, result: object = None
+) -> None:
+    """Let those go on who wait for an answer, unless that has happened already."""
     if waiting is None or waiting.done():
         return
     if error is None:
-        waiting.set_result(None)
+        waiting.set_result(result)
     else:
         waiting.set_exception(error)
         waiting.exception()  # Marks it as seen: perhaps nobody waits any more.

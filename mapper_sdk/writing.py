@@ -1,5 +1,6 @@
 """Writing several properties of a device: at once where its protocol can, else one by one."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -44,7 +45,7 @@ async def write_points(
             await guarded(driver.patience, driver.write_together, together)
         except UnsupportedError:
             pass  # Not these: the driver has written none of them.
-        except DmiError as error:
+        except (DmiError, asyncio.CancelledError) as error:
             progress.together = True
             progress.unknown += names if _is_unclear(error) else []
             raise
@@ -55,14 +56,16 @@ async def write_points(
     for point, raw in raws:
         try:
             await guarded(driver.patience, driver.write, point.visit, raw)
-        except DmiError as error:
+        except (DmiError, asyncio.CancelledError) as error:
             progress.unknown += [point.name] if _is_unclear(error) else []
             raise
         progress.written.append(point.name)
 
 
-def _is_unclear(error: DmiError) -> bool:
+def _is_unclear(error: DmiError | asyncio.CancelledError) -> bool:
     """Whether the device may have accepted it all the same."""
+    if isinstance(error, asyncio.CancelledError):
+        return True
     if isinstance(error, (RefusedError, OverloadedError)):
         return False  # It has answered, and the answer is no.
     return error.retryable or not 400 <= error.http_status < 500

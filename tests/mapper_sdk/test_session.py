@@ -646,6 +646,30 @@ async def test_a_live_read_of_a_device_without_properties_has_nothing_to_wait_fo
             assert await plant.session().read_now([]) == {}
 
 
+async def test_a_live_read_that_is_broken_off_is_told(plant, make):
+    """A mapper that has to stop does not wait for a device that takes its time."""
+    station = plant.station()
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        station.hold = asyncio.Event()
+        reading = asyncio.create_task(plant.session().read_now(["t"]))
+        await plant.clock.settle()
+    with pytest.raises(UnavailableError, match="disconnected"):
+        await reading
+
+
+async def test_a_write_that_is_broken_off_is_told_and_may_be_done(plant, make):
+    station, progress = plant.station(), Progress()
+    async with plant.running():
+        await plant.put(make.model(t={}), make.device(t={"cell": 1}))
+        station.hold = asyncio.Event()
+        writing = asyncio.create_task(plant.session().write_all({"t": 1.0}, progress))
+        await plant.clock.settle()
+    with pytest.raises(UnavailableError, match="disconnected"):
+        await writing
+    assert (progress.written, progress.unknown) == ([], ["t"])
+
+
 async def test_a_write_that_waits_follows_the_declaration_of_its_turn(plant, make):
     station = plant.station()
     async with plant.running():
