@@ -17,6 +17,7 @@ PAGES = sorted(
 )
 RUNNING = (
     "README.md",
+    "docs/client.md",
     "docs/delivery.md",
     "docs/drivers.md",
     "docs/operating.md",
