@@ -25,7 +25,7 @@ class JsonLinesTarget(Settings):
     """A file that readings are appended to."""
 
     path: Annotated[Path, AfterValidator(_absolute)] = Field(
-        description="The file. Its folder must exist; it is made readable for the mapper's user."
+        description="The file. It is made when missing, with its folder, for this user only."
     )
     max_size: int = Field(
         default=64 * 1024 * 1024,

@@ -18,10 +18,20 @@ __all__ = ["LineFile"]
 
 _BLOCK: Final = 64 * 1024
 _MODE: Final = 0o600
+_FOLDER_MODE: Final = 0o700
 _PART: Final = ".part"
 _PACKED: Final = ".gz"
 _A_HUMAN: Final = frozenset(
-    {errno.EACCES, errno.EPERM, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.EROFS}
+    {
+        errno.EACCES,
+        errno.EEXIST,
+        errno.EPERM,
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.ELOOP,
+        errno.EROFS,
+    }
 )
 
 
@@ -45,7 +55,7 @@ class LineFile:
         """Prepare; nothing is opened.
 
         Args:
-            path: The file; its folder must exist.
+            path: The file; its folder is made where there is none.
             most_bytes: A batch that would make it longer begins a new file.
             most_seconds: So does one that comes when the file is this old; 0 for never.
             files: Finished files that are kept; 0 for all.
@@ -114,6 +124,7 @@ class LineFile:
 
     def _open(self) -> None:
         flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=_FOLDER_MODE)
         self._descriptor = os.open(self._path, flags, _MODE)
         try:
             fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

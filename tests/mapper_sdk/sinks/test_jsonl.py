@@ -181,9 +181,18 @@ async def test_two_never_write_at_once(make_sink):
             await make_sink().open()
 
 
-async def test_a_folder_that_is_not_there_is_a_mistake(tmp_path):
+async def test_its_folder_is_made_for_this_user_only(tmp_path):
+    folder = tmp_path / "a" / "b"
+    async with opened(sink := JsonLinesSink(JsonLinesTarget(path=folder / "r.jsonl"))):
+        assert not await sink.send(make_items(1))
+    assert values_of(folder / "r.jsonl") == [0.0]
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+async def test_a_folder_that_cannot_be_is_a_mistake(tmp_path):
+    (tmp_path / "none").write_text("")
     sink = JsonLinesSink(JsonLinesTarget(path=tmp_path / "none" / "r.jsonl"))
-    with pytest.raises(ConfigError, match=r"none/r\.jsonl"):
+    with pytest.raises(ConfigError, match="none"):
         await sink.open()
     (tmp_path / "link.jsonl").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError):
