@@ -9,7 +9,7 @@ is a view of both, for people.
 
 import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -30,6 +30,7 @@ __all__ = [
     "identity",
     "infinity",
     "make_rows",
+    "portions",
     "widen",
 ]
 
@@ -153,6 +154,25 @@ def infinity(value: Value) -> str:
     if isinstance(value, float) and not math.isfinite(value):
         return f"the database has no number {value}"
     return ""
+
+
+def portions(rows: Sequence[Row], largest: int) -> Iterator[Sequence[Row]]:
+    """Divide rows, so that no portion has more text and bytes than a server can take at once.
+
+    Args:
+        rows: To be divided; without any, there is no portion.
+        largest: Characters and bytes of the values of one portion, unless one row has more.
+    """
+    start = size = 0
+    for end, row in enumerate(rows):
+        value = row.value
+        weight = len(value) if isinstance(value, (str, bytes)) else 0
+        size += weight
+        if size > largest and end > start:
+            yield rows[start:end]
+            start, size = end, weight
+    if rows:
+        yield rows[start:]
 
 
 def widen(row: Row) -> WideRow:

@@ -1,4 +1,4 @@
-"""The sink to PostgreSQL: a batch is one statement, sent as columns, taken whole or not at all."""
+"""The sink to PostgreSQL: a batch is one statement, sent as columns."""
 
 import asyncio
 import logging
@@ -23,7 +23,7 @@ from mapper_sdk.sinks.sql_servers import (
     password_of,
     place_of,
 )
-from mapper_sdk.sinks.tables import Pace, Row, Sources, SqlPlace, make_rows, widen
+from mapper_sdk.sinks.tables import Pace, Row, Sources, SqlPlace, make_rows, portions, widen
 
 __all__ = ["PostgresqlSink", "PostgresqlTarget"]
 
@@ -32,6 +32,8 @@ log = logging.getLogger(__name__)
 _PORT: Final = 5432
 _SLICE: Final = 10_000
 _GOODBYE: Final = 1.0
+_LARGEST: Final = 16 * 2**20
+"""Text and bytes of one statement; the server's own limit is 1 GiB."""
 
 
 class PostgresqlTarget(SqlServer):
@@ -106,7 +108,9 @@ class PostgresqlSink(Sink[PostgresqlTarget, SqlPlace]):
         self._sound = True
 
     async def send(self, items: Sequence[Item[SqlPlace]]) -> Mapping[int, DmiError]:
-        """Commit them in one statement, and now and then delete a slice of what is too old.
+        """Commit them in one statement, or several where values are very large.
+
+        Now and then, a slice of what is too old is deleted.
 
         Raises:
             UnavailableError: The server does not answer, is busy or full, or was changed.
@@ -121,8 +125,8 @@ class PostgresqlSink(Sink[PostgresqlTarget, SqlPlace]):
                 for source, routes in unknown.items():
                     self._sources.learn(routes, numbers[source])
             rows, refused = make_rows(items, self._sources, _problem)
-            if rows:
-                await connection.execute(self._schema.insert, *_columns(rows))
+            for part in portions(rows, _LARGEST):
+                await connection.execute(self._schema.insert, *_columns(part))
         if self.target.keep_days is not None and self._pace.due():
             await self._expire(self.target.keep_days)
         return refused

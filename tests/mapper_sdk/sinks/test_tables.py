@@ -14,6 +14,7 @@ from mapper_sdk.sinks.tables import (
     SqlPlace,
     infinity,
     make_rows,
+    portions,
     widen,
 )
 
@@ -125,3 +126,11 @@ def test_deleting_rests_when_little_was_left():
     assert not pace.due()
     now[0] += 60.0
     assert pace.due()
+
+
+def test_portions_are_as_large_as_may_be_and_keep_all_in_order():
+    rows = [Row(1, n, value, 0, "") for n, value in enumerate([1.5, "ab", b"cd", "e", "f" * 9, 2])]
+    parts = [list(part) for part in portions(rows, 4)]
+    assert [[row.time for row in part] for part in parts] == [[0, 1, 2], [3], [4], [5]]
+    assert [list(part) for part in portions(rows, 100)] == [rows]
+    assert not list(portions([], 100))
