@@ -28,6 +28,7 @@ Arguments = TypeVarTuple("Arguments")
 _OF_THE_TARGET: Final = (ConfigError, AccessDeniedError)
 _CLOSE_LIMIT: Final = 5.0
 _BUG_TRIES: Final = 5
+_GROWTH: Final = 16
 
 
 @dataclass(slots=True)
@@ -64,18 +65,24 @@ class Courier:
         """
         self.errors: Counter[str] = Counter()
         self._sink = sink
-        self._size = size
+        self._size = self._fitting = size
         self._timeout = timeout
         self._is_open = False
         self._bugs = 0
 
     async def deliver(self, items: Sequence[Item[Any]]) -> Outcome:
-        """Send all of these, in parts; what is refused is looked for by halving a part."""
+        """Send all of these, in parts; what is refused is looked for by halving a part.
+
+        Parts are smaller after one has taken too long, and grow again while they do not: so
+        there is progress on a slow line too.
+        """
         outcome = Outcome()
-        size = self._size
-        parts = deque(items[start : start + size] for start in range(0, len(items), size))
+        parts = deque([items] if items else [])
         while parts:
             part = parts.popleft()
+            if len(part) > self._fitting:
+                parts.appendleft(part[self._fitting :])
+                part = part[: self._fitting]
             try:
                 failed = await self._send(part)
             except DmiError as error:
@@ -113,7 +120,13 @@ class Courier:
         if not self._is_open:
             await self._limited(self._timeout, self._sink.open)
             self._is_open = True
-        return await self._limited(self._timeout, self._sink.send, part)
+        try:
+            failed = await self._limited(self._timeout, self._sink.send, part)
+        except DeadlineError:
+            self._fitting = max(1, len(part) // 2)
+            raise
+        self._fitting = min(self._size, self._fitting + self._size // _GROWTH + 1)
+        return failed
 
     def _sort(
         self, part: Sequence[Item[Any]], failed: Mapping[int, DmiError], outcome: Outcome
