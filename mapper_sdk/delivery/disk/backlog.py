@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import shutil
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future
@@ -144,6 +145,8 @@ class Backlog:
     @property
     def hours_left(self) -> float | None:
         """How long there will be room at the rate of the last minutes; None before it is known."""
+        if self.full is not None:
+            return 0.0
         if len(self._samples) < 2:
             return None
         (start, before), (end, after) = self._samples[0], self._samples[-1]
@@ -151,8 +154,17 @@ class Backlog:
         left = self.spool.limits.age - age
         if after > before:
             rate = (after - before) / (end - start)
-            left = min(left, (self.spool.limits.size - self.spool.size) / rate)
+            left = min(left, self._room / rate)
         return max(left, 0.0) / 3600
+
+    @property
+    def _room(self) -> int:
+        """Bytes that the cap and the disk leave; the cap counts where the disk says nothing."""
+        room = self.spool.limits.size - self.spool.size
+        try:
+            return min(room, shutil.disk_usage(self.spool.path.parent).free)
+        except OSError:
+            return room
 
     def _note_full(self, error: DmiError) -> None:
         if self.full is None:

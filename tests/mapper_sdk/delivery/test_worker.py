@@ -1,6 +1,7 @@
 """One target's worker: batches, retries, store and forward, and the sums of it all."""
 
 import asyncio
+import shutil
 import time
 from collections import Counter
 from contextlib import asynccontextmanager
@@ -537,6 +538,7 @@ async def test_a_full_disk_loses_the_oldest_and_goes_on(make, small_disk):
             await bench.advance(1)
             bench.put_so_far += 2000
         assert "full" in bench.status.error
+        assert bench.status.hours_left == 0
         lost = bench.status.lost["disk_failed"]
         assert lost > 0
         bench.server.error = None
@@ -559,6 +561,19 @@ async def test_what_is_too_old_is_given_up_while_the_target_is_away(make, tmp_pa
         await bench.advance(40)
         await bench.worker.look_after()
         assert bench.status.lost == {"too_old": 50}
+
+
+async def test_hours_left_know_how_much_room_the_disk_has(make, small_disk):
+    bench = Bench(make, small_disk)
+    bench.server.error = UnavailableError("gone")
+    async with bench.running():
+        for _ in range(20):
+            bench.put(100)
+            await bench.advance(1)
+            await bench.worker.look_after()
+        room = shutil.disk_usage(small_disk).free
+        seconds = room / (bench.status.spooled_bytes / 20)
+        assert bench.status.hours_left == pytest.approx(seconds / 3600, rel=0.2)
 
 
 async def test_hours_left_follow_the_rate(make, tmp_path):
