@@ -17,6 +17,7 @@ import hashlib
 import logging
 import os
 import secrets
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
@@ -155,12 +156,14 @@ def add_token(file: Path, grant: Mapping[str, object]) -> str:
     """Add a client to the file, which is made if need be, and give its token.
 
     Args:
-        file: Gets mode 0600.
+        file: Gets mode 0600 when it is made; else owner and mode stay, so that whoever could
+            read it still can. Comments in it are lost.
         grant: As the file holds it, without `hash`.
 
     Raises:
         ConfigError: The file or the grant is wrong, or has a token of this name already.
     """
+    file = file.resolve()
     content = _read(file) if file.exists() else ClientsFile()
     if any(known.name == grant.get("name") for known in content.tokens):
         raise ConfigError(f"{file}: there is a token named {grant.get('name')!r} already")
@@ -174,6 +177,7 @@ def add_token(file: Path, grant: Mapping[str, object]) -> str:
     try:
         handle = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(handle, "w", encoding="utf-8") as out:
+            _keep_readers(file, handle)
             out.write(text)
             out.flush()
             os.fsync(out.fileno())
@@ -182,6 +186,16 @@ def add_token(file: Path, grant: Mapping[str, object]) -> str:
         beside.unlink(missing_ok=True)
         raise ConfigError(f"{file}: cannot be written: {error.strerror}") from error
     return token
+
+
+def _keep_readers(file: Path, handle: int) -> None:
+    """Give a new file the owner and mode of the one that it will replace, if there is one."""
+    try:
+        known = file.stat()
+    except FileNotFoundError:
+        return
+    os.fchown(handle, known.st_uid, known.st_gid)
+    os.fchmod(handle, stat.S_IMODE(known.st_mode))
 
 
 def _read(file: Path) -> ClientsFile:

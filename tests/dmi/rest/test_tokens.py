@@ -121,3 +121,16 @@ def test_expires_must_say_where_its_midnight_is(tmp_path):
     when = (datetime.now(UTC) + timedelta(days=1)).replace(tzinfo=None)
     with pytest.raises(ConfigError, match="expires"):
         add_token(file, {"name": "a", "expires": when.isoformat()})
+
+
+def test_whoever_could_read_the_file_still_can(tmp_path):
+    kept = tmp_path / "kept.yaml"
+    add_token(kept, {"name": "first"})
+    assert kept.stat().st_mode & 0o777 == 0o600
+    kept.chmod(0o640)
+    link = tmp_path / "clients.yaml"
+    link.symlink_to(kept)
+    add_token(link, {"name": "second"})
+    assert link.is_symlink()
+    assert kept.stat().st_mode & 0o777 == 0o640
+    assert "second" in kept.read_text()
