@@ -24,10 +24,13 @@ from mapper_sdk.rest.views import Json, reading_view, span_view
 
 __all__ = ["router"]
 
-_PAGE: Final = 5000
-"""Readings that are held at once, however many are asked for."""
+_PAGE: Final = 500
+"""Most that is held at once, however much is asked for; polls wait while it is written."""
 
 _MOST_FROM_DEVICE: Final = 10_000
+
+_MICROSECONDS: Final = 1_000_000
+"""In a second; the store's times are whole ones."""
 
 _OF_READINGS: Final = ("time", "value", "quality", "reason")
 _OF_SPANS: Final = ("time", "value", "count", "quality")
@@ -106,8 +109,9 @@ async def get_history(
     elif query.step is None:
         pages = _readings(store, (key, prop, start, end), query.limit, kind)
     else:
-        spans = await store.spans(key, prop, start, end, query.step, query.function, query.limit)
-        pages = _once([span_view(span, kind) for span in spans])
+        pages = _spans(
+            store, (key, prop, start, end), query.step, query.function, query.limit, kind
+        )
     # The first page before the answer begins: what is refused is refused with its status.
     first: list[Json] = await anext(pages, [])
     return _written(first, pages, query)
@@ -142,6 +146,26 @@ async def _readings(
             start = math.nextafter(page[-1].time, math.inf)
         limit = limit - len(page) if full else 0
         yield [reading_view(reading, kind) for reading in page]
+
+
+async def _spans(
+    store: History,
+    wanted: tuple[Key, str, float, float],
+    step: float,
+    function: Function,
+    limit: int,
+    kind: DataType,
+) -> AsyncIterator[list[Json]]:
+    """Page after page of intervals; the next page begins where the last interval ends."""
+    key, prop, start, end = wanted
+    width = max(1, round(step * _MICROSECONDS))
+    while limit > 0:
+        wished = min(limit, _PAGE)
+        page = await store.spans(key, prop, start, end, step, function, wished)
+        limit = limit - len(page) if len(page) == wished else 0
+        if limit:
+            start = (round(page[-1].time * _MICROSECONDS) + width) / _MICROSECONDS
+        yield [span_view(span, kind) for span in page]
 
 
 def _written(first: list[Json], rest: AsyncIterator[list[Json]], query: HistoryQuery) -> Response:

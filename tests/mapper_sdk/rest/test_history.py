@@ -22,6 +22,7 @@ class Store:
     def __init__(self, readings):
         self.kept = readings
         self.asked = []
+        self.limits = []
         self.error = None
 
     async def readings(self, device, property_, start, end, limit):
@@ -32,9 +33,11 @@ class Store:
 
     async def spans(self, device, property_, start, end, step, function, limit):
         self.asked.append((step, function))
+        self.limits.append(limit)
         if function is Function.MIN:
             raise ConversionError("these are no numbers")
-        return [Span(start, 2.5, 4, Quality.GOOD), Span(start + step, None, 0, Quality.BAD)]
+        found = [Span(START, 2.5, 4, Quality.GOOD), Span(START + step, None, 0, Quality.BAD)]
+        return [span for span in found if start <= span.time < end][:limit]
 
 
 @pytest.fixture
@@ -87,6 +90,23 @@ async def test_it_is_read_page_by_page_and_nothing_is_lost_between(api, store, m
     assert all(limit <= page for *_, limit in store.asked)
 
 
+async def test_polls_wait_for_no_more_than_a_small_page(api, store):
+    assert (await api.get(PAST, params=query(limit=1_000_000))).status_code == 200
+    assert (await api.get(PAST, params=query(limit=1_000_000, step=1))).status_code == 200
+    assert [limit for *_, limit in store.asked[:1]] + store.limits == [500, 500]
+
+
+@pytest.mark.parametrize("page", [1, 2, 3])
+@pytest.mark.parametrize("step", [2, 0.7, 0.123456])
+async def test_intervals_come_page_by_page_too(api, store, monkeypatch, page, step):
+    monkeypatch.setattr(history_module, "_PAGE", page)
+    items = (await api.get(PAST, params=query(step=step))).json()["items"]
+    assert [item["value"] for item in items] == [2.5, None]
+    assert set(store.limits) == {page}
+    items = (await api.get(PAST, params=query(step=step, limit=1))).json()["items"]
+    assert [item["value"] for item in items] == [2.5]
+
+
 async def test_the_past_as_csv_and_json_lines(api):
     answer = await api.get(PAST, params=query(format="csv"))
     assert answer.headers["content-type"] == "text/csv; charset=utf-8"
@@ -115,8 +135,8 @@ async def test_no_intervals_have_the_columns_of_intervals(api, store):
 
 
 async def test_intervals(api, store):
-    items = (await api.get(PAST, params=query(step=60, function="max"))).json()["items"]
-    assert store.asked == [(60.0, Function.MAX)]
+    items = (await api.get(PAST, params=query(step=6, function="max"))).json()["items"]
+    assert store.asked == [(6.0, Function.MAX)]
     assert items[0] == {
         "time": "2026-09-21T14:13:20.000Z",
         "value": 2.5,
