@@ -1,5 +1,7 @@
 """redis-server with a file that it appends to, so that it survives `kill -9`."""
 
+import contextlib
+import socket
 from typing import ClassVar
 
 from tests.servers.certificates import Certificates
@@ -33,6 +35,19 @@ class Redis(ServerProcess):
             *self.options,
         ]
         return [self.program, str(self.write("redis.conf", "\n".join(lines) + "\n"))]
+
+    def answers(self) -> bool:
+        """Whether it has read its file too: it listens before."""
+        if self.certificates is not None:
+            return super().answers()
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", self.port), 1) as connection,
+        ):
+            connection.sendall(b"PING\r\n")
+            answer = connection.recv(64)
+            return bool(answer) and not answer.startswith(b"-LOADING")
+        return False
 
     def _listening(self) -> list[str]:
         if (files := self.certificates) is None:
