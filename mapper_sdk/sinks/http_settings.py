@@ -17,6 +17,7 @@ Body = Literal["array", "ndjson", "device", "json", "kubeedge"]
 
 _PORTS: Final = {"http": 80, "https": 443}
 _PATH: Final = re.compile(r"/[!-~]*")
+_LONGEST_PATH: Final = 2048  # most servers refuse more than 8 KiB, with what is filled in
 _HEADER: Final = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _OWN: Final = frozenset({"content-type", "content-length", "host", "idempotency-key"})
 
@@ -36,6 +37,8 @@ def _canonical(text: str) -> str:
 
 def _path(text: str) -> str:
     checked_template(text)
+    if len(text) > _LONGEST_PATH:
+        raise ValueError(f"a path has at most {_LONGEST_PATH} characters here")
     if not _PATH.fullmatch(text) or "#" in text:
         raise ValueError("a path begins with / and is printable ASCII without blanks and #")
     return text

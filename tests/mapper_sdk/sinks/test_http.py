@@ -472,7 +472,7 @@ def test_wrong_targets_are_refused(settings, problem):
     assert not any("hidden" in error["msg"] for error in refused.value.errors())
 
 
-@pytest.mark.parametrize("path", ["in", "/a b", "/ä", "/{x}", "/a#b"])
+@pytest.mark.parametrize("path", ["in", "/a b", "/ä", "/{x}", "/a#b", "/" + "a" * 2048])
 def test_wrong_paths_are_refused(path):
     with pytest.raises(ValidationError):
         HttpPlace(path=path)
