@@ -7,6 +7,7 @@ from fastapi import FastAPI
 
 from dmi.feed import Feed
 from dmi.resources import Key
+from dmi.rest.guard import OPEN
 from mapper_sdk.audit import Audit
 from mapper_sdk.mapper import Mapper
 from mapper_sdk.rest.answers import add_problem_handlers
@@ -14,7 +15,7 @@ from mapper_sdk.rest.context import Api
 from mapper_sdk.rest.counting import Counted, Requests
 from mapper_sdk.rest.idempotency import Repetitions
 from mapper_sdk.rest.metrics import Metrics
-from mapper_sdk.rest.openapi import examples, models
+from mapper_sdk.rest.openapi import examples, models, schemas
 from mapper_sdk.rest.routes import (
     changes,
     delivery,
@@ -26,6 +27,7 @@ from mapper_sdk.rest.routes import (
     writes,
 )
 from mapper_sdk.rest.routes.reads import Reads
+from mapper_sdk.rest.scopes import needed_scope
 from mapper_sdk.rest.streams.channels import Channels
 from mapper_sdk.rest.streams.filters import Change
 
@@ -41,11 +43,21 @@ class _Application(FastAPI):
             document = super().openapi()
             known = document.setdefault("components", {}).setdefault("schemas", {})
             known.update(models.components())
-            for operations in document["paths"].values():
-                for operation in operations.values():
+            document["components"]["securitySchemes"] = schemas.SECURITY_SCHEMES
+            for path, operations in document["paths"].items():
+                for method, operation in operations.items():
                     _name_examples(operation.get("parameters", []))
+                    operation["security"] = _security(method, path)
             self.openapi_schema = document
         return self.openapi_schema
+
+
+def _security(method: str, path: str) -> list[dict[str, list[str]]]:
+    """What a request needs: nothing, where everybody who reaches the mapper may ask."""
+    if path in OPEN:
+        return []
+    scope: str = needed_scope(method.upper(), path)
+    return [{name: [scope]} for name in schemas.SECURITY_SCHEMES] + [{}]
 
 
 def _name_examples(parameters: list[dict[str, Any]]) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "PROPERTIES",
     "PROPERTY",
     "READINGS_BODY",
+    "SECURITY_SCHEMES",
     "TARGETS",
     "VALUES_BODY",
     "VALUE_BODY",
@@ -91,6 +92,20 @@ _READING: Final = _object(value=_ANY) | {
         "quality": {"enum": ["good", "uncertain", "bad"], "default": "good"},
         "reason": {"type": "string", "description": "Why it is not good."},
     }
+}
+
+SECURITY_SCHEMES: Final[dict[str, dict[str, str]]] = {
+    "token": {
+        "type": "http",
+        "scheme": "bearer",
+        "description": "Where the mapper has a token file. The token needs the scope that is "
+        "named: `write` includes `read`, and `admin` both.",
+    },
+    "certificate": {
+        "type": "mutualTLS",
+        "description": "Where the mapper knows clients by the name in their certificate, which "
+        "has the same scopes.",
+    },
 }
 
 PROBLEMS: Final[Responses] = {

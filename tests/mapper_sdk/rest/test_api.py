@@ -315,6 +315,24 @@ async def test_a_foreign_host_name_is_refused_on_loopback(api):
         assert answer.status_code == status, host
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "scope"),
+    [
+        ("get", "/api/v1/devices", "read"),
+        ("put", "/api/v1/devices/{namespace}/{name}/properties/{prop}", "write"),
+        ("get", "/api/v1/devicemethod/{namespace}/{name}", "read"),
+        ("get", "/api/v1/devicemethod/{namespace}/{name}/{method}/{prop}/{data}", "write"),
+        ("get", "/api/v1/audit", "admin"),
+        ("get", "/healthz", None),
+    ],
+)
+async def test_the_document_says_which_scope_a_request_needs(api, method, path, scope):
+    document = (await api.get("/openapi.json")).json()
+    needed = [] if scope is None else [{"token": [scope]}, {"certificate": [scope]}, {}]
+    assert document["paths"][path][method]["security"] == needed
+    assert set(document["components"]["securitySchemes"]) == {"token", "certificate"}
+
+
 async def test_a_strangers_page_is_refused_on_loopback(api, plant):
     for origin, status in (("http://evil.example", 403), ("null", 403), (str(api.base_url), 200)):
         headers = {"origin": origin.removesuffix("/")}
