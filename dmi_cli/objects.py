@@ -176,12 +176,9 @@ def _fetch(client: Client, options: argparse.Namespace) -> list[Json]:
     if options.name:
         path = object_path(options.kind, *split_name(options.name, options.namespace))
         return [client.request("GET", path)]
-    items = client.items(object_path(options.kind))
-    return [item for item in items if _is_in(item["metadata"], options.namespace)]
-
-
-def _is_in(metadata: Json, namespace: str | None) -> bool:
-    return namespace is None or metadata.get("namespace", "default") == namespace
+    # Whoever may see one namespace only must say which.
+    wanted = {"namespace": options.namespace} if options.namespace else None
+    return client.items(object_path(options.kind), wanted)
 
 
 def fetch_twins(

@@ -125,6 +125,10 @@ def watch(options: argparse.Namespace) -> int:
     deadline = time.monotonic() + options.seconds if options.seconds is not None else None
     left = options.count
     params = {"types": ",".join(options.kind)} if options.kind else {}
+    namespaces = {namespace for namespace, _ in wanted} or {options.namespace}
+    if len(namespaces) == 1 and (namespace := namespaces.pop()):
+        # Whoever may see one namespace only must say which.
+        params["namespace"] = namespace
     with Client(options.server) as client:
         for change in changes(client, params, options.since or "", deadline):
             if not _is_wanted(change, options, wanted):

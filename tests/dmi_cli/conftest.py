@@ -147,7 +147,12 @@ class ManagerDouble:
 
     async def everything(self, request: Request) -> Response:
         await self.note(request)
-        return JSONResponse({"items": list(self.objects[request.path_params["kind"]].values())})
+        wanted = request.query_params.get("namespace")
+        items = self.objects[request.path_params["kind"]].values()
+        found = [
+            item for item in items if wanted in {None, item["metadata"].get("namespace", "default")}
+        ]
+        return JSONResponse({"items": found})
 
     async def one(self, request: Request) -> Response:
         await self.note(request)

@@ -100,9 +100,10 @@ def test_json_lines_and_filters(dmi, manager):
     manager.streams = [events, events, events]
     result = dmi("watch", "boiler", "--kind", "state", "-o", "json", "--count", "2")
     assert [json.loads(line)["id"] for line in result.out.splitlines()] == ["3", "4"]
-    assert manager.asked[-1][1] == "/api/v1/changes?types=state"
+    assert manager.asked[-1][1] == "/api/v1/changes?types=state&namespace=default"
     result = dmi("watch", "-n", "other", "-o", "json", "--count", "1")
     assert json.loads(result.out) == {"id": "4", "event": "gap", "data": {"missed": 1}}
+    assert manager.asked[-1][1] == "/api/v1/changes?namespace=other"
     result = dmi("watch", "-n", "default", "-o", "json", "--count", "1")
     assert json.loads(result.out)["id"] == "1"
 
