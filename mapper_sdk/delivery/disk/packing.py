@@ -2,17 +2,19 @@
 
 import base64
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final
 
 import orjson
 
 from dmi.readings import Quality, Reading, Value
 
-__all__ = ["PackedError", "pack", "unpack", "unpack_times"]
+__all__ = ["PackedError", "pack", "packed", "unpack", "unpack_times", "weight"]
 
 _LEVEL: Final = 1
 """Each further level takes longer than it saves."""
+_ROW: Final = 1000
+_HEAVY: Final = 2**20
 _INT_MIN, _INT_MAX = -(2**63), 2**64 - 1
 
 Odd = tuple[int, str, str]
@@ -21,6 +23,27 @@ Odd = tuple[int, str, str]
 
 class PackedError(ValueError):
     """The bytes are not what `pack` made."""
+
+
+def weight(readings: Iterable[Reading]) -> int:
+    """How much text and bytes there are in all the values."""
+    return sum(len(r.value) for r in readings if isinstance(r.value, (str, bytes)))
+
+
+def packed(routes: Sequence[int], readings: Sequence[Reading]) -> Iterator[tuple[int, bytes]]:
+    """Put readings into rows: how many, and their bytes, see `pack`.
+
+    A row has a thousand readings, or about 1 MiB where their values are large.
+    """
+    start = heavy = 0
+    for end, reading in enumerate(readings):
+        if end - start == _ROW or heavy >= _HEAVY:
+            yield end - start, pack(routes[start:end], readings[start:end])
+            start, heavy = end, 0
+        if isinstance(reading.value, (str, bytes)):
+            heavy += len(reading.value)
+    if readings:
+        yield len(readings) - start, pack(routes[start:], readings[start:])
 
 
 def pack(routes: Sequence[int], readings: Sequence[Reading]) -> bytes:

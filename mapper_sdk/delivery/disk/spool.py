@@ -15,7 +15,7 @@ from dmi.readings import Reading
 from dmi.resources import Key
 from mapper_sdk.delivery.disk.database import DamagedError, connect, inode, move_aside, translated
 from mapper_sdk.delivery.disk.gap_rows import read_gaps, write_gaps
-from mapper_sdk.delivery.disk.packing import PackedError, pack, unpack, unpack_times
+from mapper_sdk.delivery.disk.packing import PackedError, pack, packed, unpack, unpack_times, weight
 from mapper_sdk.delivery.disk.routes import RouteTable
 from mapper_sdk.delivery.inbox import Chunk
 from mapper_sdk.delivery.ledger import Ledger, Loss, Tally
@@ -26,7 +26,7 @@ __all__ = ["Limits", "Spool"]
 
 log = logging.getLogger(__name__)
 
-_ROW: Final = 1000
+_HEAVIEST: Final = 16 * 2**20
 _TIDY_PAGES: Final = 256
 _NOBODY: Final = Key("", "")
 _CLOCK_SET: Final = 1_577_836_800.0
@@ -156,22 +156,21 @@ class Spool:
         for chunk in chunks:
             routes.extend(chunk.routes)
             readings.extend(chunk.readings)
-        size = 0
+        size, insert = 0, "INSERT INTO batches VALUES (NULL, ?, ?, ?, ?)"
         with self._transaction() as db:
             numbers = self._routes.numbered(db, routes)
-            for start in range(0, len(readings), _ROW):
-                part = readings[start : start + _ROW]
-                data = pack([numbers[r] for r in routes[start : start + _ROW]], part)
+            for count, data in packed([numbers[route] for route in routes], readings):
                 size += len(data)
-                row = (now, len(part), len(data), data)
-                db.execute("INSERT INTO batches VALUES (NULL, ?, ?, ?, ?)", row)
+                db.execute(insert, (now, count, len(data), data))
             kept, losses, changed = self._cut(db, now, len(readings), size)
         self._routes.learn(numbers)
         self.taken_in += size
         self._committed(kept, losses, changed)
 
     def head(self, limit: int, place_model: type[BaseModel]) -> tuple[int, list[Item[Any]]]:
-        """Give the oldest readings, about `limit`; they are in flight until settled or released.
+        """Give the oldest readings, about `limit`, or fewer where their values are large.
+
+        They are in flight until settled or released.
 
         Returns:
             A number for `settle`, and the readings; none when there are none.
@@ -181,16 +180,17 @@ class Spool:
         """
         items: list[Item[Any]] = []
         damaged: list[tuple[int, float, int, int]] = []
-        upto = self._settled
+        upto, heavy = self._settled, 0
         query = "SELECT id, stored, readings, size, data FROM batches WHERE id > ? ORDER BY id"
         with self._reading() as db:
             rows = db.execute(query, (upto,))
             for *row, data in rows:
-                if len(items) + row[2] > max(limit, 1) and items:
+                if items and (len(items) + row[2] > max(limit, 1) or heavy > _HEAVIEST):
                     break
                 upto = row[0]
                 try:
-                    items += self._items(db, data, place_model)
+                    items += (found := self._items(db, data, place_model))
+                    heavy += weight(reading for _, reading in found)
                 except PackedError as error:
                     log.error("%s: %d readings are lost: %s", self.path, row[2], error)
                     damaged.append((row[0], row[1], row[2], row[3]))

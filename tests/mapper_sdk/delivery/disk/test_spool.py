@@ -80,6 +80,19 @@ def test_what_is_put_comes_out_in_order_and_is_settled(opened, make):
     assert values(spool) == []
 
 
+def test_large_values_are_not_all_fetched_into_memory_at_once(opened, make):
+    spool = opened()
+    readings = [Reading(bytes([n]) * 2**20, NOW + n) for n in range(40)]
+    spool.put([make.chunk(make.route(), readings)], NOW)
+    found = []
+    while spool.readings:
+        upto, items = spool.head(1000, StorePlace)
+        assert 0 < len(items) < 20
+        spool.settle(upto, [], [], NOW)
+        found += [reading for _, reading in items]
+    assert found == readings
+
+
 def test_it_survives_its_process(opened, make):
     route = make.route("a b", unit="kW", model="m", labels={"site": "1"}, table="other")
     first = opened()
