@@ -21,11 +21,13 @@ class Progress:
     Attributes:
         written: Names of properties that the device accepted, in order.
         unknown: Names of those that were sent, without an answer that says what became of it.
+        refused: Names of those that the device has refused, or that do not fit into it.
         together: They were written at once: all or none.
     """
 
     written: list[str] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
     together: bool = False
 
 
@@ -37,7 +39,7 @@ async def write_points(
     Raises:
         DmiError: As the driver says; `progress` tells what is written.
     """
-    raws = [(point, point.scaling.reverse(value)) for point, value in writes]
+    raws = [(point, _raw(point, value, progress)) for point, value in writes]
     if isinstance(driver, Transacting) and len(raws) > 1:
         names = [point.name for point, _ in raws]
         together = [(point.visit, raw) for point, raw in raws]
@@ -47,7 +49,7 @@ async def write_points(
             pass  # Not these: the driver has written none of them.
         except (DmiError, asyncio.CancelledError) as error:
             progress.together = True
-            progress.unknown += names if _is_unclear(error) else []
+            (progress.unknown if _is_unclear(error) else progress.refused).extend(names)
             raise
         else:
             progress.together = True
@@ -57,9 +59,17 @@ async def write_points(
         try:
             await guarded(driver.patience, driver.write, point.visit, raw)
         except (DmiError, asyncio.CancelledError) as error:
-            progress.unknown += [point.name] if _is_unclear(error) else []
+            (progress.unknown if _is_unclear(error) else progress.refused).append(point.name)
             raise
         progress.written.append(point.name)
+
+
+def _raw(point: Point, value: Value, progress: Progress) -> Value:
+    try:
+        return point.scaling.reverse(value)
+    except DmiError:
+        progress.refused.append(point.name)
+        raise
 
 
 def _is_unclear(error: DmiError | asyncio.CancelledError) -> bool:

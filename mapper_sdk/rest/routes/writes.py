@@ -223,13 +223,21 @@ class _Write:
 
     async def _note(self, written: Mapping[str, Any], error: DmiError | None) -> None:
         key = self._session.plan.key
-        result, message = ("ok", "") if error is None else (error.reason, str(error))
+        message = "" if error is None else str(error)
         for name, value in written.items():
-            outcome, told = result, message
-            if error is not None and name in self._progress.written:
-                outcome, told = "ok", ""
-            elif error is not None and name in self._progress.unknown:
-                outcome = "unknown"
+            outcome = self._outcome(name, error)
+            told = "" if outcome == "ok" else message
             await self._api.audit.note(
                 self._client, "write", key, name, orjson.dumps(value), outcome, told
             )
+
+    def _outcome(self, name: str, error: DmiError | None) -> str:
+        """What became of one value, in one word."""
+        done = self._progress
+        if error is None or name in done.written:
+            return "ok"
+        if name in done.unknown:
+            return "unknown"
+        if name in done.refused or not (done.written or done.unknown or done.refused):
+            return error.reason
+        return "unwritten"

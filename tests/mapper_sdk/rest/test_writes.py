@@ -99,6 +99,19 @@ async def test_a_failure_says_exactly_what_was_written(two, plant, error, status
     ]
 
 
+async def test_what_was_never_tried_is_not_called_refused(two, plant):
+    def fail(cell, value):
+        raise RefusedError("locked")
+
+    plant.station().on_write = fail
+    await two.patch(ALL, json={"values": {"b": 6, "a": 5}})
+    audit = (await two.get("/api/v1/audit")).json()["items"]
+    assert [(entry["target"], entry["result"]) for entry in audit] == [
+        ("a", "unwritten"),
+        ("b", "refused"),
+    ]
+
+
 # ------------------------------------------------------------ conditions ----
 
 
