@@ -10,6 +10,7 @@ import websockets
 from starlette.responses import PlainTextResponse
 
 from dmi.errors import ConfigError
+from dmi.rest import connection
 from dmi.rest import serving as module
 from dmi.rest.guard import IDENTITY, Guard, Keys
 from dmi.rest.serving import HttpServer, serve_http
@@ -126,7 +127,7 @@ async def test_an_endless_head_is_cut_off(raw):
 
 
 async def test_a_head_that_does_not_come_is_given_up(monkeypatch):
-    monkeypatch.setattr(module, "_HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.05)
     async with serve_http(Guard(who), "127.0.0.1:0") as url:
         host, port = url.removeprefix("http://").split(":")
         reader, writer = await asyncio.open_connection(host, port)
@@ -159,8 +160,8 @@ async def connect(url):
 
 
 async def test_a_body_that_nobody_reads_is_not_waited_for(monkeypatch):
-    monkeypatch.setattr(module, "_HEAD_SECONDS", 0.05)
-    monkeypatch.setattr(module, "_BODY_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_BODY_SECONDS", 0.05)
     async with serving(Guard(who, Keys("sixteen-letters!"))) as url:
         reader, writer = await connect(url)
         writer.write(b"PUT / HTTP/1.1\r\nhost: a\r\ncontent-length: 1000000\r\n\r\n")
@@ -259,7 +260,7 @@ UPGRADE = (
 
 @pytest.mark.parametrize("more", [b"\r\n", b"content-length: 3\r\n\r\nabc"])
 async def test_a_websocket_that_does_not_open_is_given_up(monkeypatch, more):
-    monkeypatch.setattr(module, "_HEAD_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "_HEAD_SECONDS", 0.05)
     async with serving(hold, websockets=True) as url:
         reader, writer = await connect(url)
         writer.write(UPGRADE + more)
