@@ -67,6 +67,7 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
         """Keep the settings; reach nobody yet."""
         super().__init__(target)
         self._session: aiohttp.ClientSession | None = None
+        self._secrets: list[str] = []
         self._silent_until = 0.0
         self._repeats = Repeats()
 
@@ -131,14 +132,24 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
 
     def _credentials(self) -> dict[str, str]:
         target = self.target
-        headers = {**target.headers, "User-Agent": "dmi-toolkit"}
-        headers |= {name: read_header_secret(ref) for name, ref in target.secret_headers.items()}
+        secret = {name: read_header_secret(ref) for name, ref in target.secret_headers.items()}
+        self._secrets = list(secret.values())
         if target.token:
-            headers["Authorization"] = f"Bearer {read_header_secret(target.token)}"
+            token = read_header_secret(target.token)
+            secret["Authorization"] = f"Bearer {token}"
+            self._secrets.append(token)
         elif target.password:
-            login = f"{target.username}:{read_secret(target.password)}"
-            headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
-        return headers
+            password = read_secret(target.password)
+            login = base64.b64encode(f"{target.username}:{password}".encode()).decode()
+            secret["Authorization"] = f"Basic {login}"
+            self._secrets += [password, login]
+        return {**target.headers, "User-Agent": "dmi-toolkit", **secret}
+
+    def _shown(self, answer: str) -> str:
+        """What a server says, without the secrets that it may repeat."""
+        for secret in self._secrets:
+            answer = answer.replace(secret, "***")
+        return answer
 
     def _grouped(
         self, items: Sequence[Item[HttpPlace]], failed: dict[int, DmiError]
@@ -262,7 +273,7 @@ class HttpSink(Sink[HttpTarget, HttpPlace]):
         if 200 <= response.status < 300:
             return None
         self._heed(response.headers.get("Retry-After", ""))
-        return _verdict(response.status, text.decode(errors="replace"))
+        return _verdict(response.status, self._shown(text.decode(errors="replace")))
 
     def _heed(self, retry_after: str) -> None:
         """Ask nothing more until the time that the server has named."""

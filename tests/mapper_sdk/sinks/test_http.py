@@ -397,6 +397,21 @@ async def test_credentials_are_read_where_they_are(server, monkeypatch, tmp_path
         await HttpSink(target).open()
 
 
+async def test_a_server_that_repeats_credentials_does_not_bring_them_into_errors(
+    server, monkeypatch
+):
+    monkeypatch.setenv("DMI_TEST_TOKEN", "s3cret token")
+    monkeypatch.setenv("DMI_TEST_KEY", "k3y")
+    settings = {"token": "env:DMI_TEST_TOKEN", "secretHeaders": {"X-Key": "env:DMI_TEST_KEY"}}
+    sink = HttpSink(HttpTarget(url=server.url, **settings))
+    server.answer = lambda request, _: web.Response(
+        status=400, text=f"{request.headers['Authorization']} {request.headers['X-Key']} no"
+    )
+    async with opened(sink):
+        failed = await sink.send(make_items(make_route(HttpPlace()), 1))
+    assert str(failed[0]) == "answered 400: Bearer *** *** no"
+
+
 async def test_basic_authentication(server, monkeypatch):
     monkeypatch.setenv("APP_PASSWORD", "pä:ss")
     settings = {"url": server.url, "username": "mapper", "password": "env:APP_PASSWORD"}
