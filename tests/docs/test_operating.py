@@ -6,7 +6,7 @@ import shlex
 
 import pytest
 import yaml
-from prometheus_client import generate_latest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from device_manager.api.app import create_app
 from device_manager.config import ManagerConfig
@@ -17,6 +17,7 @@ from dmi.feed import Feed
 from dmi_cli.exits import Exit
 from mapper_sdk.config import MapperConfig
 from mapper_sdk.config import parse_options as mapper_options
+from mapper_sdk.delivery.metrics import families
 from mapper_sdk.link.files import FilesLink
 from mapper_sdk.mapper import Mapper
 from mapper_sdk.rest.app import make_app
@@ -57,6 +58,17 @@ async def test_metrics_of_a_mapper(operating, tmp_path):
     mapper = Mapper(VirtualDriver, FilesLink(tmp_path))
     exposition = make_app(mapper, Feed()).state.api.metrics.exposition()
     assert told(operating, "mapper metrics") == metrics_of(exposition)
+
+
+class Targets:
+    def collect(self):
+        return families([], {})
+
+
+def test_metrics_of_targets(operating):
+    registry = CollectorRegistry()
+    registry.register(Targets())
+    assert told(operating, "target metrics") == metrics_of(generate_latest(registry))
 
 
 def test_exit_codes(operating):
