@@ -236,11 +236,16 @@ class Guard:
 
     def _unfit(self, scope: Scope, headers: dict[bytes, bytes], identity: Identity) -> str:
         """Say why this client must not do this; empty when it may."""
+        strange = not _shows_token(headers) and _is_of_another_site(headers)
+        if not self._keys.are_needed:
+            if not self._is_known_host(headers.get(b"host", b"")):
+                return "Host is not an address of this API"
+            if not strange:
+                return ""
         method = str(scope.get("method", "GET"))
         demand = self._judge(method, scope["path"], scope["query_string"])
-        if not self._keys.are_needed and not self._is_known_host(headers.get(b"host", b"")):
-            return "Host is not an address of this API"
-        if not _shows_token(headers) and _is_of_another_site(headers, demand.right):
+        # A link that somebody follows may read.
+        if strange and not (demand.right is Right.READ and _is_followed(headers)):
             return "requests of other sites' pages need a token"
         if not identity.may(demand.right):
             return f"{identity.name!r} has no right to {demand.right}"
@@ -296,20 +301,22 @@ def _shows_token(headers: dict[bytes, bytes]) -> bool:
     return headers.get(b"authorization", b"")[:7].lower() == b"bearer "
 
 
-def _is_of_another_site(headers: dict[bytes, bytes], right: Right) -> bool:
+def _is_of_another_site(headers: dict[bytes, bytes]) -> bool:
     """Whether a browser asks for a page that is not ours, which it does with our certificate too.
 
-    Images and the like come without `Origin`; a link that somebody follows may read.
+    Images and the like come without `Origin`.
 
     Source:
-        W3C Fetch Metadata Request Headers, sections 2.1 and 2.3.
+        W3C Fetch Metadata Request Headers, section 2.3.
     """
     origin = headers.get(b"origin")
     if origin is not None and origin.partition(b"://")[2] != headers.get(b"host", b""):
         return True
-    if headers.get(b"sec-fetch-site", b"none") in (b"none", b"same-origin"):
-        return False
-    return right is not Right.READ or headers.get(b"sec-fetch-mode") != b"navigate"
+    return headers.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
+
+
+def _is_followed(headers: dict[bytes, bytes]) -> bool:
+    return headers.get(b"sec-fetch-mode") == b"navigate"
 
 
 def _has_body(headers: dict[bytes, bytes]) -> bool:
