@@ -4,11 +4,15 @@ import asyncio
 
 
 class Cuttable:
-    """Between a client and the broker; cuts when so many bytes have gone either way."""
+    """Between a client and the broker; cuts when so many bytes have gone either way.
+
+    With `hold_after`, it lets nothing more through after so many, until it is `released`.
+    """
 
     def __init__(self, port):
         self.port = port
-        self.cut_after = None
+        self.cut_after = self.hold_after = None
+        self.released = asyncio.Event()
         self.cuts = 0
 
     async def __aenter__(self):
@@ -35,6 +39,8 @@ class Cuttable:
         while data := await reader.read(512):
             if self.cut_after is not None and self.passed > self.cut_after:
                 raise ConnectionError
+            if self.hold_after is not None and self.passed > self.hold_after:
+                await self.released.wait()
             self.passed += len(data)
             writer.write(data)
             await writer.drain()

@@ -127,29 +127,35 @@ async def test_qos_2_arrives_once_though_the_connection_breaks(server, prefix, v
 @pytest.mark.parametrize("qos", [1, 2])
 async def test_nothing_is_lost_when_the_broker_is_killed_in_mid_flow(prefix, qos):
     with Mosquitto() as server:
-        route = make_route(MqttPlace(topic=f"{prefix}/x", qos=qos))
-        sink = MqttSink(target(server))
-        left = make_items(route, 2000)
-        async with opened(sink):
-            send = asyncio.create_task(sink.send(left))
-            await values(server, f"{prefix}/x", 50)
-            await server.kill()
-            failed = await send
-            assert 0 < len(failed) < 2000
-            left = [left[index] for index in sorted(failed)]
-            await sink.close()
-            with pytest.raises(UnavailableError):
-                await sink.open()
-            await server.start()
+        async with Cuttable(server.port) as line:
+            line.hold_after = 100_000  # however slow this test is, the sink cannot have finished
+            await kill_in_mid_flow(server, line, f"{prefix}/x", qos)
+
+
+async def kill_in_mid_flow(server, line, topic, qos):
+    route = make_route(MqttPlace(topic=topic, qos=qos))
+    sink = MqttSink(target(server, address=f"127.0.0.1:{line.own_port}"))
+    left = make_items(route, 2000)
+    async with opened(sink):
+        send = asyncio.create_task(sink.send(left))
+        await values(server, topic, 50)
+        await server.kill()
+        line.hold_after = None
+        line.released.set()
+        failed = await send
+        assert 0 < len(failed) < 2000
+        left = [left[index] for index in sorted(failed)]
+        await sink.close()
+        with pytest.raises(UnavailableError):
             await sink.open()
-            assert not await sink.send(left)
-        await until_all_came(server, f"{prefix}/x", 2000)
-        found = [
-            json.loads(message.payload)["value"] for message in server.watcher.of(f"{prefix}/x")
-        ]
-        assert set(found) == {float(n) for n in range(2000)}
-        # The broker that was killed has forgotten what it had taken and not answered for.
-        assert len(found) - 2000 <= 20
+        await server.start()
+        await sink.open()
+        assert not await sink.send(left)
+    await until_all_came(server, topic, 2000)
+    found = [json.loads(message.payload)["value"] for message in server.watcher.of(topic)]
+    assert set(found) == {float(n) for n in range(2000)}
+    # The broker that was killed has forgotten what it had taken and not answered for.
+    assert len(found) - 2000 <= 20
 
 
 async def until_all_came(server, topic, count):
