@@ -15,7 +15,7 @@ from bleak import BleakClient
 
 from benchmarks.ble_devices import SETPOINT
 from benchmarks.measured import Figures, Measured, progress
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.ble.config import BleLink
 from mappers.ble.driver import BleDriver
 from mappers.ble.radio import open_radio

@@ -87,7 +87,7 @@ async def measure(*, quick: bool) -> Measured:
     """Ten minutes of fifty devices whose twenty values all change each second."""
     number, seconds = (5, 30.0) if quick else (50, 600.0)
     # That devices go away is the point here, and is worth no line each.
-    logging.getLogger("mapper_sdk.session").setLevel(logging.ERROR)
+    logging.getLogger("mapper_sdk.sessions.session").setLevel(logging.ERROR)
     progress(f"edgecore: {number} devices of {_PROPERTIES} properties, {seconds:.0f} s compressed")
     async with scratch_folder() as folder:
         figures = await _run(folder, number, seconds)

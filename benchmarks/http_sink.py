@@ -17,8 +17,8 @@ from benchmarks.processes import program, scratch_folder
 from dmi.readings import Reading
 from dmi.resources import DataType, Key
 from mapper_sdk.delivery.sink import Item, Route, Source
-from mapper_sdk.sinks.http import HttpSink
-from mapper_sdk.sinks.http_settings import HttpPlace, HttpTarget
+from mapper_sdk.sinks.http.settings import HttpPlace, HttpTarget
+from mapper_sdk.sinks.http.sink import HttpSink
 from mapper_sdk.sinks.payloads import reading_object
 
 __all__ = ["TARGET", "measure"]

@@ -16,8 +16,8 @@ from benchmarks.processes import scratch_folder
 from dmi.readings import Reading
 from dmi.resources import DataType, Key
 from mapper_sdk.delivery.sink import Item, Route, Source
-from mapper_sdk.sinks.mqtt import MqttSink
-from mapper_sdk.sinks.mqtt_settings import MqttPlace, MqttTarget
+from mapper_sdk.sinks.mqtt.settings import MqttPlace, MqttTarget
+from mapper_sdk.sinks.mqtt.sink import MqttSink
 from mapper_sdk.sinks.payloads import reading_json
 
 __all__ = ["TARGET", "measure"]

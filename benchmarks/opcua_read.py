@@ -8,7 +8,7 @@ from asyncua import Client, ua
 
 from benchmarks.measured import Measured
 from benchmarks.processes import program, scratch_folder
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.visit import OpcuaVisit

@@ -19,7 +19,7 @@ DmiError
     └── OverloadedError  (retried) it is there, but asks for fewer calls
 
 Each class carries its machine word and its number on the two wires; `dmi.status` maps to gRPC
-and back, `dmi.problem` to HTTP and back.
+and back, `dmi.rest.problem` to HTTP and back.
 """
 
 from collections.abc import Mapping

@@ -8,7 +8,7 @@ from typing import Final
 
 from dmi.errors import ConfigError, NotFoundError
 from dmi.manifests import Fault, Manifest
-from dmi.problem import from_problem
+from dmi.rest.problem import from_problem
 from dmi_cli.client import Client, Json, object_path
 from dmi_cli.exits import Exit
 from dmi_cli.names import split_name

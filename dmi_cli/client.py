@@ -12,7 +12,7 @@ from urllib.parse import quote
 import httpx
 
 from dmi.errors import ConfigError, DeadlineError, UnavailableError
-from dmi.problem import from_problem
+from dmi.rest.problem import from_problem
 
 __all__ = ["Client", "Json", "object_path"]
 

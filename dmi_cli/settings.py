@@ -8,9 +8,9 @@ from pydantic import BaseModel, ValidationError
 from dmi.manifests import Fault, YamlPath
 from dmi.resources import DataType, Device, DeviceModel, merge_defaults
 from dmi.wording import closest, fault_of, field_names
+from mapper_sdk.devices.planning import visit_model_of
+from mapper_sdk.devices.scaling import DEFAULTS, Common, split_settings
 from mapper_sdk.driver import Driver
-from mapper_sdk.planning import visit_model_of
-from mapper_sdk.scaling import DEFAULTS, Common, split_settings
 
 __all__ = ["settings_faults"]
 

@@ -13,7 +13,7 @@ from dmi.logs import LogFormat, LogLevel
 from dmi.settings import load_settings, settings_parser
 from dmi.unix_socket import EDGECORE_SOCKET, MANAGER_SOCKET
 from mapper_sdk.delivery.config import DeliveryConfig
-from mapper_sdk.derived_config import DerivedConfig
+from mapper_sdk.derived.config import DerivedConfig
 
 __all__ = [
     "ENVIRONMENT_PREFIX",

@@ -11,7 +11,7 @@ from pydantic import BaseModel
 from dmi.errors import DmiError
 from dmi.methods import Method
 from dmi.readings import Reading, Value
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 
 __all__ = [
     "Alarming",
@@ -52,7 +52,7 @@ class Driver(ABC, Generic[Link, Visit]):
         protocol_name: Equal to `Device.spec.protocol.protocolName` of its devices.
         link_model: Reads `Device.spec.protocol.configData`.
         visit_model: Reads a property's `visitors.configData`. The settings common to
-            all protocols (`mapper_sdk.scaling`) are taken out before, except those
+            all protocols (`mapper_sdk.devices.scaling`) are taken out before, except those
             that this model has a field for.
         takes_turns: Whether devices on one bus take turns. False where they share only a
             connection that queues by itself: their calls may overlap then.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dmi.clock import Clock
 from dmi.errors import DmiError
 from dmi.readings import Reading
-from mapper_sdk.devices import Point
+from mapper_sdk.devices.plan import Point
 
 __all__ = ["Batch", "Hub", "Offer"]
 

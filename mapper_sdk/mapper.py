@@ -11,21 +11,21 @@ from dmi.methods import Method
 from dmi.readings import Quality, Reading, Value
 from dmi.reports import Desired, DeviceState, Outcome
 from dmi.resources import Key
-from mapper_sdk.bus import Buses
-from mapper_sdk.calling import call_method, own_methods
 from mapper_sdk.delivery.service import Delivery
-from mapper_sdk.derived import Derived
-from mapper_sdk.devices import Plan
+from mapper_sdk.derived.readings import Derived
+from mapper_sdk.devices.plan import Plan
+from mapper_sdk.devices.planning import AnyDriver
+from mapper_sdk.devices.table import DeviceTable
 from mapper_sdk.driver import Calling
 from mapper_sdk.events import DeviceEvent
-from mapper_sdk.exchanges import Exchanges
 from mapper_sdk.hub import Batch, Hub
 from mapper_sdk.link.base import Link
-from mapper_sdk.planning import AnyDriver
-from mapper_sdk.polling import Poller
-from mapper_sdk.session import Begin, Session
-from mapper_sdk.surroundings import Surroundings
-from mapper_sdk.table import DeviceTable
+from mapper_sdk.sessions.bus import Buses
+from mapper_sdk.sessions.calling import call_method, own_methods
+from mapper_sdk.sessions.exchanges import Exchanges
+from mapper_sdk.sessions.polling import Poller
+from mapper_sdk.sessions.session import Begin, Session
+from mapper_sdk.sessions.surroundings import Surroundings
 
 __all__ = ["Listener", "Mapper"]
 
@@ -239,7 +239,7 @@ class Mapper:
     async def call(
         self, device: Key, method: str, arguments: Mapping[str, Value], begin: Begin
     ) -> Mapping[str, Value]:
-        """Call a method and give its results; see `mapper_sdk.calling.Callee`."""
+        """Call a method and give its results; see `mapper_sdk.sessions.calling.Callee`."""
         results = await call_method(self.session(device), method, arguments, begin)
         values = {k: v.value if isinstance(v, Reading) else v for k, v in results.items()}
         return {name: value for name, value in values.items() if value is not None}

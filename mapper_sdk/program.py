@@ -14,17 +14,17 @@ from dmi.clock import SystemClock
 from dmi.errors import ConfigError
 from dmi.lifecycle import Job, collect_garbage_rarely, run_until, stopped_by_signals
 from dmi.logs import set_up_logging
-from mapper_sdk.backoff import Backoff
 from mapper_sdk.config import MapperConfig, load_config, parse_options
 from mapper_sdk.delivery.config import DeliveryConfig
 from mapper_sdk.delivery.service import Delivery, history_sink
-from mapper_sdk.derived_config import DerivedMqttConfig
+from mapper_sdk.derived.config import DerivedMqttConfig
+from mapper_sdk.devices.planning import AnyDriver
 from mapper_sdk.link.connect import make_link
 from mapper_sdk.mapper import Mapper
-from mapper_sdk.planning import AnyDriver
+from mapper_sdk.sessions.backoff import Backoff
 
 if TYPE_CHECKING:
-    from mapper_sdk.derived_mqtt import DerivedMqtt
+    from mapper_sdk.derived.mqtt import DerivedMqtt
 
 __all__ = ["run_mapper"]
 
@@ -106,7 +106,7 @@ def make_delivery(config: MapperConfig, mapper: Mapper) -> Delivery:
 
 def _derived_by_mqtt(settings: DerivedMqttConfig, mapper: Mapper) -> "DerivedMqtt":
     try:
-        from mapper_sdk.derived_mqtt import DerivedMqtt
+        from mapper_sdk.derived.mqtt import DerivedMqtt
     except ModuleNotFoundError as error:
         raise ConfigError(
             f"derived readings by MQTT need {error.name}, which is not installed:"

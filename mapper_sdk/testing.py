@@ -262,7 +262,7 @@ async def _connected(driver: "Driver[BaseModel, BaseModel]") -> AsyncIterator[No
 def _share_nothing(driver: "Driver[BaseModel, BaseModel]") -> None:
     """Give a driver that has no bus one of its own, as the session would."""
     if not hasattr(driver, "bus"):
-        from mapper_sdk.bus import Bus
+        from mapper_sdk.sessions.bus import Bus
 
         driver.bus = Bus()
 

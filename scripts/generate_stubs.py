@@ -10,7 +10,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 SERVICES = tuple(f"dmi/proto/{version}/api.proto" for version in ("v1alpha1", "v1beta1", "v1"))
-MESSAGES = ("mapper_sdk/sinks/sparkplug/payload.proto",)
+MESSAGES = ("mapper_sdk/sinks/mqtt/sparkplug/payload.proto",)
 
 
 def generate(source: str, out: Path) -> None:

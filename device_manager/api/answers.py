@@ -12,8 +12,8 @@ from starlette.responses import Response
 
 from dmi.errors import DmiError
 from dmi.manifests import Manifest, Mistake, parse_manifests
-from dmi.problem import MEDIA_TYPE, http_problem, to_problem
-from dmi.rest_body import read_body
+from dmi.rest.body import read_body
+from dmi.rest.problem import MEDIA_TYPE, http_problem, to_problem
 
 __all__ = [
     "Json",

@@ -18,9 +18,9 @@ from dmi.feed import Reader
 from dmi.methods import Method
 from dmi.reports import Phase
 from dmi.resources import Device
+from dmi.rest.body import read_body
 from dmi.rest.guard import IDENTITY
 from dmi.rest.identity import LOCAL, Identity
-from dmi.rest_body import read_body
 
 __all__ = ["LARGEST_CALL", "router"]
 

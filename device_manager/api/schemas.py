@@ -4,7 +4,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from pydantic import BaseModel
 
-from dmi.problem import MEDIA_TYPE
+from dmi.rest.problem import MEDIA_TYPE
 
 __all__ = [
     "APPLIED",

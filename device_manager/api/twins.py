@@ -19,7 +19,7 @@ from dmi.feed import Reader
 from dmi.readings import Value
 from dmi.reports import OutcomeStatus
 from dmi.resources import DataType, Key
-from dmi.rest_body import read_json
+from dmi.rest.body import read_json
 from dmi.values import value_from_json
 
 __all__ = ["get_twin", "router"]

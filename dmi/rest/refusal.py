@@ -4,7 +4,7 @@ import orjson
 from starlette.types import Scope, Send
 
 from dmi.errors import DmiError
-from dmi.problem import MEDIA_TYPE, to_problem
+from dmi.rest.problem import MEDIA_TYPE, to_problem
 
 __all__ = ["UNAUTHORIZED", "refuse"]
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, Unpack
 import httpx
 
 from dmi.errors import UnavailableError
-from dmi.problem import from_problem
+from dmi.rest.problem import from_problem
 from mapper_sdk.client import calls
 from mapper_sdk.client.calls import Call, When
 from mapper_sdk.client.connection import (

@@ -11,7 +11,7 @@ import httpx
 import orjson
 
 from dmi.errors import ConfigError, DeadlineError, UnavailableError
-from dmi.problem import from_problem
+from dmi.rest.problem import from_problem
 from mapper_sdk.client.calls import Call
 
 __all__ = [

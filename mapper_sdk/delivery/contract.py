@@ -25,7 +25,7 @@ from mapper_sdk.delivery.ledger import Ledger
 from mapper_sdk.delivery.manner import Manner, Tools
 from mapper_sdk.delivery.sink import Item, Route, Sink, Source
 from mapper_sdk.delivery.worker import Worker
-from mapper_sdk.polling import Poller
+from mapper_sdk.sessions.polling import Poller
 
 __all__ = ["SinkContract", "TargetServer"]
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from random import Random
 
 from dmi.clock import Clock
-from mapper_sdk.polling import Poller
+from mapper_sdk.sessions.polling import Poller
 
 __all__ = ["Manner", "Tools"]
 

@@ -19,9 +19,9 @@ from mapper_sdk.delivery.routing.router import DeviceWays, Router, Rule
 from mapper_sdk.delivery.routing.targets import SinkClassOf, Targets
 from mapper_sdk.delivery.status import Gap, TargetStatus
 from mapper_sdk.delivery.worker import Worker
-from mapper_sdk.devices import Plan
+from mapper_sdk.devices.plan import Plan
 from mapper_sdk.hub import Batch
-from mapper_sdk.polling import Poller
+from mapper_sdk.sessions.polling import Poller
 from mapper_sdk.sinks.kinds import sink_class
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from typing import Any, Final
 
 from dmi.bell import Bell
 from dmi.errors import DmiError
-from mapper_sdk.backoff import Backoff
 from mapper_sdk.delivery.courier import Courier, Outcome
 from mapper_sdk.delivery.disk.backlog import Backlog
 from mapper_sdk.delivery.draining import Draining
@@ -17,6 +16,7 @@ from mapper_sdk.delivery.ledger import Ledger, Tally
 from mapper_sdk.delivery.manner import Manner, Tools
 from mapper_sdk.delivery.sink import Item, Sink
 from mapper_sdk.delivery.status import Condition, TargetStatus
+from mapper_sdk.sessions.backoff import Backoff
 
 __all__ = ["Worker"]
 

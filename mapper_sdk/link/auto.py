@@ -16,11 +16,11 @@ from dmi.readings import Reading
 from dmi.reports import DeviceState, Outcome
 from dmi.status import from_grpc
 from dmi.unix_socket import Identity, channel, identity
-from mapper_sdk.backoff import Backoff
-from mapper_sdk.calling import Callee
-from mapper_sdk.devices import Point
+from mapper_sdk.devices.plan import Point
 from mapper_sdk.link.base import Link, Served
 from mapper_sdk.link.patience import Patience
+from mapper_sdk.sessions.backoff import Backoff
+from mapper_sdk.sessions.calling import Callee
 
 __all__ = ["AutoLink"]
 

@@ -7,8 +7,8 @@ from typing import Protocol
 from dmi.readings import Reading
 from dmi.reports import Desired, DeviceState, Outcome
 from dmi.resources import Device, DeviceModel, Key
-from mapper_sdk.calling import Callee
-from mapper_sdk.devices import Point
+from mapper_sdk.devices.plan import Point
+from mapper_sdk.sessions.calling import Callee
 
 __all__ = ["Link", "Served"]
 

@@ -8,11 +8,11 @@ from dmi.clock import Clock
 from dmi.errors import ConfigError
 from dmi.reports import Registration
 from mapper_sdk.config import MapperConfig
+from mapper_sdk.devices.planning import AnyDriver
 from mapper_sdk.driver import Alarming, Calling, Discovering, Subscribing, Upgrading
 from mapper_sdk.link.auto import AutoLink
 from mapper_sdk.link.base import Link
 from mapper_sdk.link.v1 import V1Link
-from mapper_sdk.planning import AnyDriver
 
 __all__ = ["make_link", "registration_of"]
 

@@ -15,7 +15,7 @@ from dmi.manifests import Manifest, manifest_files, read_manifests
 from dmi.readings import Reading
 from dmi.reports import DeviceState, Outcome
 from dmi.resources import Device, DeviceModel, Key
-from mapper_sdk.devices import Point
+from mapper_sdk.devices.plan import Point
 from mapper_sdk.link.base import Link, Served
 from mapper_sdk.link.wanted import Wanted
 

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 from dmi.readings import Reading
 from dmi.reports import DeviceState, Outcome
-from mapper_sdk.devices import Point
+from mapper_sdk.devices.plan import Point
 
 __all__ = ["BACKLOG", "TOO_BIG", "Outbox", "Sealed"]
 

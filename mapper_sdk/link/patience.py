@@ -7,7 +7,7 @@ from typing import Final
 from dmi.clock import Clock, SystemClock
 from dmi.errors import DmiError
 from dmi.unix_socket import identity
-from mapper_sdk.backoff import Backoff
+from mapper_sdk.sessions.backoff import Backoff
 
 __all__ = ["Patience"]
 

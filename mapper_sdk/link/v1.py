@@ -20,16 +20,16 @@ from dmi.readings import Reading
 from dmi.reports import STATES, DeviceState, Outcome, Registration
 from dmi.resources import Key
 from dmi.unix_socket import channel
-from mapper_sdk.backoff import Backoff
-from mapper_sdk.calling import Callee
-from mapper_sdk.devices import Point
-from mapper_sdk.executing import Executor
+from mapper_sdk.devices.plan import Point
 from mapper_sdk.link.base import Link, Served
 from mapper_sdk.link.outbox import Outbox, Sealed
 from mapper_sdk.link.patience import Patience
 from mapper_sdk.link.stream import Stream, one_error, open_stream
 from mapper_sdk.link.v1_commands import Commands
 from mapper_sdk.link.v1_watch import Watch
+from mapper_sdk.sessions.backoff import Backoff
+from mapper_sdk.sessions.calling import Callee
+from mapper_sdk.sessions.executing import Executor
 
 __all__ = ["V1Link"]
 

@@ -16,8 +16,8 @@ from dmi.proto.v1 import api_pb2_grpc as rpc
 from dmi.reports import CommandProgress
 from dmi.resources import Key
 from dmi.status import from_grpc
-from mapper_sdk.executing import Executor
 from mapper_sdk.link.stream import Stream, open_stream
+from mapper_sdk.sessions.executing import Executor
 
 __all__ = ["Commands"]
 

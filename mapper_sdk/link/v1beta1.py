@@ -33,13 +33,13 @@ from dmi.resources import Key
 from dmi.status import from_grpc
 from dmi.unix_socket import Identity, channel, identity
 from dmi.values import format_value
-from mapper_sdk.backoff import Backoff
-from mapper_sdk.devices import Point
+from mapper_sdk.devices.plan import Point
 from mapper_sdk.link.base import Link, Served
 from mapper_sdk.link.patience import Patience
 from mapper_sdk.link.stream import one_error
 from mapper_sdk.link.v1beta1_server import MapperService, serve_mapper
 from mapper_sdk.link.wanted import Wanted
+from mapper_sdk.sessions.backoff import Backoff
 
 __all__ = ["V1Beta1Link"]
 

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from dmi.errors import ConfigError, DmiError, PreconditionError
-from dmi.problem import MEDIA_TYPE, http_problem, to_problem
+from dmi.rest.problem import MEDIA_TYPE, http_problem, to_problem
 
 __all__ = [
     "Tag",

@@ -6,7 +6,7 @@ from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mapper_sdk.exchanges import Histogram
+from mapper_sdk.sessions.exchanges import Histogram
 
 __all__ = ["Counted", "Requests"]
 

@@ -14,7 +14,7 @@ from dmi.values import json_value
 from mapper_sdk.audit import Entry
 from mapper_sdk.delivery.history import Span
 from mapper_sdk.delivery.status import Gap, TargetStatus
-from mapper_sdk.devices import Plan, Point
+from mapper_sdk.devices.plan import Plan, Point
 from mapper_sdk.events import DeviceEvent
 from mapper_sdk.hub import Batch
 

@@ -8,7 +8,7 @@ from typing import Final
 from dmi.readings import Reading
 from dmi.resources import Key
 from mapper_sdk.delivery.sink import Source
-from mapper_sdk.sinks.http_settings import Body
+from mapper_sdk.sinks.http.settings import Body
 
 __all__ = ["Group", "Kind", "Repeats"]
 

@@ -11,11 +11,11 @@ __all__ = ["KINDS", "sink_class"]
 
 KINDS: Final = MappingProxyType(
     {
-        "http": "mapper_sdk.sinks.http:HttpSink",
+        "http": "mapper_sdk.sinks.http.sink:HttpSink",
         "influxdb2": "mapper_sdk.sinks.influxdb2:Influxdb2Sink",
-        "jsonl": "mapper_sdk.sinks.jsonl:JsonLinesSink",
+        "jsonl": "mapper_sdk.sinks.jsonl.sink:JsonLinesSink",
         "kafka": "mapper_sdk.sinks.kafka:KafkaSink",
-        "mqtt": "mapper_sdk.sinks.mqtt:MqttSink",
+        "mqtt": "mapper_sdk.sinks.mqtt.sink:MqttSink",
         "mysql": "mapper_sdk.sinks.mysql:MysqlSink",
         "otel": "mapper_sdk.sinks.otel:OtelSink",
         "postgresql": "mapper_sdk.sinks.postgresql:PostgresqlSink",

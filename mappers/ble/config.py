@@ -12,8 +12,8 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
+from mapper_sdk.devices.spelling import SpelledSettings, word_for
 from mapper_sdk.settings_docs import render
-from mapper_sdk.spelling import SpelledSettings, word_for
 from mappers.ble.formats import FORMATS
 from mappers.ble.radio import check_radio
 from mappers.ble.secrets import check_reference

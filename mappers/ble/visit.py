@@ -13,7 +13,7 @@ from pydantic import (
     model_validator,
 )
 
-from mapper_sdk.spelling import SpelledSettings, plain, to_integer, word_for
+from mapper_sdk.devices.spelling import SpelledSettings, plain, to_integer, word_for
 from mappers.ble.formats.packet import full_uuid
 from mappers.ble.values.characteristics import BY_NAME, BY_UUID, Standard
 from mappers.ble.values.kubeedge import Converter, read_data_write

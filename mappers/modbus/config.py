@@ -10,8 +10,8 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
+from mapper_sdk.devices.spelling import SpelledSettings, to_integer, word_for
 from mapper_sdk.settings_docs import render
-from mapper_sdk.spelling import SpelledSettings, to_integer, word_for
 from mappers.modbus.visit import ByteOrder, ByteOrderWord, ModbusVisit, Register, ValueType
 
 __all__ = [

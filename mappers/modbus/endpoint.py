@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
 from dmi.errors import UnavailableError
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.modbus.config import ModbusLink
 from mappers.modbus.line import Pacing, same_line
 

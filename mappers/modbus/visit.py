@@ -11,7 +11,7 @@ from pydantic import (
     model_validator,
 )
 
-from mapper_sdk.spelling import SpelledSettings, to_integer, word_for
+from mapper_sdk.devices.spelling import SpelledSettings, to_integer, word_for
 
 __all__ = ["ByteOrder", "ByteOrderWord", "ModbusVisit", "Register", "ValueType", "width_of"]
 

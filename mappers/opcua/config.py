@@ -14,8 +14,8 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, model_validator
 
+from mapper_sdk.devices.spelling import SpelledSettings, to_integer, word_for
 from mapper_sdk.settings_docs import render
-from mapper_sdk.spelling import SpelledSettings, to_integer, word_for
 from mappers.opcua.addresses import Address, parse_node_id
 from mappers.opcua.visit import OpcuaVisit
 

@@ -6,7 +6,7 @@ from typing import Annotated, Self
 
 from pydantic import BeforeValidator, Field, JsonValue, model_validator
 
-from mapper_sdk.spelling import SpelledSettings, to_integer, word_for
+from mapper_sdk.devices.spelling import SpelledSettings, to_integer, word_for
 from mappers.opcua.addresses import Address, parse_node_id, parse_path
 
 __all__ = ["DeadbandType", "OpcuaVisit", "Trigger"]

@@ -18,7 +18,7 @@ from dmi.errors import (
     UnavailableError,
 )
 from dmi.manifests import parse_manifests
-from dmi.problem import MEDIA_TYPE, to_problem
+from dmi.rest.problem import MEDIA_TYPE, to_problem
 from dmi_cli.main import main
 
 

@@ -7,7 +7,7 @@ import yaml
 
 from dmi.resources import Device
 from mapper_sdk.delivery.config import DeliveryConfig
-from mapper_sdk.delivery.push import declared_pushes, merged
+from mapper_sdk.delivery.routing.push import declared_pushes, merged
 from mapper_sdk.delivery.sink import Sink
 from mapper_sdk.settings_docs import render
 from mapper_sdk.sinks.kinds import KINDS, sink_class

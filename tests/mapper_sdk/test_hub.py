@@ -3,11 +3,11 @@ import pytest
 from dmi.errors import OverloadedError
 from dmi.readings import Reading
 from dmi.resources import AccessMode, DataType, Key
-from mapper_sdk.devices import Point, Unserved
+from mapper_sdk.devices.gate import Gate
+from mapper_sdk.devices.plan import Point, Unserved
+from mapper_sdk.devices.scaling import Common
 from mapper_sdk.fakes.clock import FakeClock
-from mapper_sdk.gate import Gate
 from mapper_sdk.hub import Hub
-from mapper_sdk.scaling import Common
 
 
 def point(name, *, filtered=False):

@@ -11,7 +11,7 @@ from dmi.readings import Reading
 from mapper_sdk.delivery.inbox import Chunk
 from mapper_sdk.delivery.sink import Route
 from mapper_sdk.delivery.worker import Worker
-from mapper_sdk.polling import Poller, Ticket
+from mapper_sdk.sessions.polling import Poller, Ticket
 
 __all__ = ["Pacer", "Way"]
 

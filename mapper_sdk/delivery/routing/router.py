@@ -18,7 +18,7 @@ from mapper_sdk.delivery.routing.push import declared_pushes
 from mapper_sdk.delivery.routing.targets import SinkClassOf, Targets, validated
 from mapper_sdk.delivery.sink import Route, Source
 from mapper_sdk.delivery.worker import Worker
-from mapper_sdk.devices import Plan, Point
+from mapper_sdk.devices.plan import Plan, Point
 
 __all__ = ["DeviceWays", "Lane", "Router", "Rule", "Spread"]
 

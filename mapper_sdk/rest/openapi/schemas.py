@@ -4,7 +4,7 @@ from typing import Any, Final, TypeAlias
 
 from pydantic import BaseModel
 
-from dmi.problem import MEDIA_TYPE
+from dmi.rest.problem import MEDIA_TYPE
 from mapper_sdk.rest.openapi import examples, models
 
 __all__ = [
@@ -210,7 +210,7 @@ CHANGES: Final[Responses] = {
 }
 LEVELS: Final = _ok(
     _object(level=_TEXT, loggers={"type": "object", "additionalProperties": _TEXT}),
-    {"level": "info", "loggers": {"mapper_sdk.session": "debug"}},
+    {"level": "info", "loggers": {"mapper_sdk.sessions.session": "debug"}},
     "The levels.",
 )
 LEVEL_BODY: Final = _body(
@@ -222,7 +222,7 @@ LEVEL_BODY: Final = _body(
             "logger": {"type": "string", "description": "Of this logger only, and those below."},
         },
     },
-    {"level": "debug", "logger": "mapper_sdk.session"},
+    {"level": "debug", "logger": "mapper_sdk.sessions.session"},
 )
 HEALTH: Final = _ok(_object(status=_TEXT), {"status": "ok"}, "All is well.")
 METRICS: Final[Responses] = {

@@ -5,8 +5,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from dmi.resources import Key
-from dmi.rest_body import read_body
-from mapper_sdk.derived_json import readings_from_json
+from dmi.rest.body import read_body
+from mapper_sdk.derived.parsing import readings_from_json
 from mapper_sdk.rest.answers import json_answer
 from mapper_sdk.rest.context import TheApi
 from mapper_sdk.rest.idempotency import Attempt

@@ -21,14 +21,14 @@ from starlette.responses import Response
 from dmi.errors import AccessDeniedError, DmiError, NotFoundError, UnavailableError
 from dmi.resources import DeviceModel, Key
 from dmi.values import format_value, parse_value
-from mapper_sdk.calling import call_method
 from mapper_sdk.rest.answers import json_answer, problem_answer
 from mapper_sdk.rest.clients import client_of
 from mapper_sdk.rest.context import Api
 from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.queries import parameters
 from mapper_sdk.rest.views import Json
-from mapper_sdk.session import REQUEST_LIMIT
+from mapper_sdk.sessions.calling import call_method
+from mapper_sdk.sessions.session import REQUEST_LIMIT
 
 __all__ = ["router"]
 

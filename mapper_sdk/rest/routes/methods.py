@@ -12,9 +12,8 @@ from dmi.errors import ConfigError, DmiError
 from dmi.methods import Method
 from dmi.readings import Reading, Value
 from dmi.resources import Key
-from dmi.rest_body import parse_object, read_body
+from dmi.rest.body import parse_object, read_body
 from dmi.values import json_value
-from mapper_sdk.calling import call_method, declared_methods, own_methods
 from mapper_sdk.rest.answers import json_answer
 from mapper_sdk.rest.clients import client_of
 from mapper_sdk.rest.context import TheApi
@@ -23,7 +22,8 @@ from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.routes.reads import DEVICE
 from mapper_sdk.rest.routes.writes import LARGEST
 from mapper_sdk.rest.views import Json, reading_view
-from mapper_sdk.session import REQUEST_LIMIT, Session
+from mapper_sdk.sessions.calling import call_method, declared_methods, own_methods
+from mapper_sdk.sessions.session import REQUEST_LIMIT, Session
 
 __all__ = ["router"]
 

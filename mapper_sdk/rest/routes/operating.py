@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from dmi.errors import ConfigError, UnavailableError
 from dmi.logs import LogLevel, change_log_level, log_levels
-from dmi.rest_body import read_json
+from dmi.rest.body import read_json
 from mapper_sdk.rest.answers import json_answer
 from mapper_sdk.rest.clients import client_of
 from mapper_sdk.rest.context import Api, TheApi

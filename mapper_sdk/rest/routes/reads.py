@@ -18,16 +18,16 @@ from starlette.routing import Match, Route
 from starlette.types import Scope
 
 from dmi.errors import DmiError, NotFoundError
-from dmi.problem import to_problem
 from dmi.resources import Key
+from dmi.rest.problem import to_problem
 from dmi.selectors import parse_selector
-from mapper_sdk.devices import Point
+from mapper_sdk.devices.plan import Point
 from mapper_sdk.mapper import Mapper
 from mapper_sdk.rest.answers import Tag, tagged_answer
 from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.queries import ListQuery, LiveQuery, ReadQuery, parameters, query_of, words
 from mapper_sdk.rest.views import device_view, point_json
-from mapper_sdk.session import Session
+from mapper_sdk.sessions.session import Session
 
 __all__ = ["DEVICE", "PROPERTIES", "PROPERTY", "Reads"]
 

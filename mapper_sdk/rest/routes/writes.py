@@ -12,7 +12,7 @@ from starlette.responses import Response
 from dmi.errors import ConfigError, DmiError, OverloadedError, PreconditionError
 from dmi.readings import Value
 from dmi.resources import Key
-from dmi.rest_body import parse_object, read_body
+from dmi.rest.body import parse_object, read_body
 from dmi.values import json_value, value_from_json
 from mapper_sdk.rest.answers import Tag, check_precondition, problem_answer
 from mapper_sdk.rest.clients import client_of
@@ -22,9 +22,9 @@ from mapper_sdk.rest.openapi import schemas
 from mapper_sdk.rest.queries import Timeout
 from mapper_sdk.rest.routes.reads import PROPERTIES, PROPERTY
 from mapper_sdk.rest.views import point_json
-from mapper_sdk.session import Session
-from mapper_sdk.twin import checked_value
-from mapper_sdk.writing import Progress
+from mapper_sdk.sessions.session import Session
+from mapper_sdk.sessions.twin import checked_value
+from mapper_sdk.sessions.writing import Progress
 
 __all__ = ["LARGEST", "router"]
 

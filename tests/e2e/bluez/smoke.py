@@ -12,7 +12,7 @@ from bleak.exc import BleakError, BleakGATTProtocolError
 from dbus_fast import Variant
 
 from dmi.errors import DmiError, UnavailableError
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.ble.config import BleLink
 from mappers.ble.driver import BleDriver
 from mappers.ble.radio import open_radio

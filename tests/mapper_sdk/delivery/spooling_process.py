@@ -13,8 +13,8 @@ from dmi.readings import Reading
 from dmi.resources import AccessMode, DataType, Device, Key
 from mapper_sdk.delivery.config import DeliveryConfig
 from mapper_sdk.delivery.service import Delivery
-from mapper_sdk.devices import Plan, Point, Unserved
-from mapper_sdk.polling import Poller
+from mapper_sdk.devices.plan import Plan, Point, Unserved
+from mapper_sdk.sessions.polling import Poller
 from tests.mapper_sdk.delivery.store_server import StoreSink
 
 DEV = Key("default", "dev")

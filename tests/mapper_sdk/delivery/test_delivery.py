@@ -361,9 +361,9 @@ async def test_a_password_in_an_address_that_is_not_allowed_is_not_repeated():
 
 async def test_a_library_that_is_missing_is_named_with_its_extra(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "paho", None)
-    monkeypatch.delitem(__import__("sys").modules, "mapper_sdk.sinks.mqtt", raising=False)
+    monkeypatch.delitem(__import__("sys").modules, "mapper_sdk.sinks.mqtt.sink", raising=False)
     monkeypatch.delitem(
-        __import__("sys").modules, "mapper_sdk.sinks.mqtt_connection", raising=False
+        __import__("sys").modules, "mapper_sdk.sinks.mqtt.connection", raising=False
     )
     monkeypatch.setitem(__import__("sys").modules, "paho.mqtt", None)
     monkeypatch.setitem(__import__("sys").modules, "paho.mqtt.client", None)

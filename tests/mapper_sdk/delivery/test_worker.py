@@ -18,7 +18,7 @@ from mapper_sdk.delivery.manner import Manner, Tools
 from mapper_sdk.delivery.status import Condition
 from mapper_sdk.delivery.worker import Worker
 from mapper_sdk.fakes.clock import FakeClock
-from mapper_sdk.polling import Poller
+from mapper_sdk.sessions.polling import Poller
 from tests.mapper_sdk.delivery.fake_sink import FakeServer, FakeTarget, make_fake_kind
 
 LARGE = Limits(10**9, 10**6)

@@ -8,7 +8,7 @@ import pytest
 from dmi.readings import Reading
 from dmi.reports import Desired, Registration
 from dmi.resources import AccessMode, DataType, Device, DeviceModel, Key
-from mapper_sdk.devices import Point
+from mapper_sdk.devices.plan import Point
 from mapper_sdk.link.base import Link
 
 

@@ -5,7 +5,7 @@ import pytest
 from dmi.readings import Quality, Reading
 from dmi.reports import DeviceState, Outcome, OutcomeStatus
 from dmi.resources import AccessMode, DataType, Key
-from mapper_sdk.devices import Point
+from mapper_sdk.devices.plan import Point
 from mapper_sdk.link.outbox import BACKLOG, TOO_BIG, Outbox
 
 KILN = Key("plant", "kiln")

@@ -6,8 +6,8 @@ from random import Random
 import pytest
 
 from dmi.errors import UnavailableError
-from mapper_sdk.backoff import Backoff
 from mapper_sdk.link.patience import Patience
+from mapper_sdk.sessions.backoff import Backoff
 
 LOG = logging.getLogger("test")
 GONE = UnavailableError("gone")

@@ -8,9 +8,9 @@ from pydantic import ValidationError
 
 from dmi.errors import ConfigError, DeadlineError, RefusedError, UnavailableError
 from mapper_sdk.sinks.addresses import base_url, checked_address, host_and_port
+from mapper_sdk.sinks.http.settings import HttpTarget
 from mapper_sdk.sinks.http_answers import failure, status_error
-from mapper_sdk.sinks.http_settings import HttpTarget
-from mapper_sdk.sinks.mqtt_settings import MqttTarget
+from mapper_sdk.sinks.mqtt.settings import MqttTarget
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ from dmi.errors import ConfigError, ConversionError, UnavailableError, Unsupport
 from dmi.readings import Quality, Reading
 from dmi.resources import DataType, PushMqtt
 from mapper_sdk.delivery.contract import SinkContract, make_route, opened
-from mapper_sdk.sinks.jsonl import JsonLinesPlace, JsonLinesSink, JsonLinesTarget
+from mapper_sdk.sinks.jsonl.sink import JsonLinesPlace, JsonLinesSink, JsonLinesTarget
 from mapper_sdk.sinks.payloads import QUALITIES
 
 START = 1_790_000_000.0

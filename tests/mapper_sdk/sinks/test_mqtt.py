@@ -22,8 +22,8 @@ from dmi.errors import (
 from dmi.readings import Quality, Reading
 from dmi.resources import DataType
 from mapper_sdk.delivery.contract import SinkContract, make_route, opened, until
-from mapper_sdk.sinks.mqtt import MqttSink
-from mapper_sdk.sinks.mqtt_settings import MqttPlace, MqttTarget
+from mapper_sdk.sinks.mqtt.settings import MqttPlace, MqttTarget
+from mapper_sdk.sinks.mqtt.sink import MqttSink
 from mapper_sdk.sinks.payloads import QUALITIES
 from tests.servers.cuttable import Cuttable
 from tests.servers.mosquitto import PASSWORD, USER, Mosquitto

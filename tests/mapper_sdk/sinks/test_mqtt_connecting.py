@@ -7,8 +7,8 @@ import pytest
 from dmi.errors import ConfigError, UnavailableError
 from dmi.readings import Reading
 from mapper_sdk.delivery.contract import make_route, opened, until
-from mapper_sdk.sinks.mqtt import MqttSink
-from mapper_sdk.sinks.mqtt_settings import MqttPlace, MqttTarget
+from mapper_sdk.sinks.mqtt.settings import MqttPlace, MqttTarget
+from mapper_sdk.sinks.mqtt.sink import MqttSink
 from tests.servers.cuttable import Cuttable
 from tests.servers.mosquitto import Mosquitto
 

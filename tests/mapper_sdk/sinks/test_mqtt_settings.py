@@ -5,8 +5,8 @@ from pydantic import ValidationError
 
 from dmi.errors import UnsupportedError
 from dmi.resources import PushHttp, PushMqtt
-from mapper_sdk.sinks.mqtt import MqttSink
-from mapper_sdk.sinks.mqtt_settings import MqttPlace, MqttTarget
+from mapper_sdk.sinks.mqtt.settings import MqttPlace, MqttTarget
+from mapper_sdk.sinks.mqtt.sink import MqttSink
 
 
 @pytest.mark.parametrize(

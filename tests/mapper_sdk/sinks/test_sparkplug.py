@@ -9,10 +9,10 @@ from dmi.readings import Quality, Reading
 from dmi.resources import DataType, Key
 from mapper_sdk.delivery.contract import make_route, opened, until
 from mapper_sdk.delivery.sink import Source
-from mapper_sdk.sinks.mqtt import MqttSink
-from mapper_sdk.sinks.mqtt_settings import MqttPlace, MqttTarget
-from mapper_sdk.sinks.sparkplug import payload_pb2 as pb
-from mapper_sdk.sinks.sparkplug.node import Node, is_rebirth
+from mapper_sdk.sinks.mqtt.settings import MqttPlace, MqttTarget
+from mapper_sdk.sinks.mqtt.sink import MqttSink
+from mapper_sdk.sinks.mqtt.sparkplug import payload_pb2 as pb
+from mapper_sdk.sinks.mqtt.sparkplug.node import Node, is_rebirth
 from tests.servers.cuttable import Cuttable
 from tests.servers.mosquitto import Mosquitto
 

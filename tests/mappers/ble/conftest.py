@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.ble.config import BleLink
 from mappers.ble.driver import BleDriver
 from mappers.ble.simulator import BleSimulator

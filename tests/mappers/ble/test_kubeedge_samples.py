@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from dmi.manifests import load_manifests
 from dmi.resources import Device
-from mapper_sdk.planning import build_plan
+from mapper_sdk.devices.planning import build_plan
 from mappers.ble.driver import BleDriver
 from mappers.ble.links.exchange import decode, encode
 from mappers.ble.simulation.peripherals import HEATER as UUIDS

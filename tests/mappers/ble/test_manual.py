@@ -3,7 +3,7 @@ from pathlib import Path
 import yaml
 
 from dmi.resources import Device, DeviceModel
-from mapper_sdk.planning import build_plan
+from mapper_sdk.devices.planning import build_plan
 from mappers.ble.config import render_tables
 from mappers.ble.driver import BleDriver
 from mappers.ble.formats import FORMATS

@@ -7,7 +7,7 @@ import pytest
 
 from dmi.errors import AccessDeniedError, ConfigError, UnavailableError
 from dmi.resources import Device, DeviceModel
-from mapper_sdk.planning import build_plan
+from mapper_sdk.devices.planning import build_plan
 from mappers.ble import shared_radio
 from mappers.ble.driver import BleDriver
 from mappers.ble.simulation.faults import parse_fault

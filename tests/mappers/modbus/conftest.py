@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from mapper_sdk.bus import Buses
+from mapper_sdk.sessions.bus import Buses
 from mappers.modbus.config import ModbusLink
 from mappers.modbus.driver import ModbusDriver
 from mappers.modbus.simulator import ModbusSimulator

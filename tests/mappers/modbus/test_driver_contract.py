@@ -1,6 +1,6 @@
 import pytest
 
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mapper_sdk.testing import DriverContract
 from mappers.modbus.config import ModbusLink
 from mappers.modbus.driver import ModbusDriver

@@ -1,7 +1,7 @@
 import pytest
 
 from dmi.errors import UnavailableError
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.modbus.config import ModbusLink
 from mappers.modbus.endpoint import Membership
 from mappers.modbus.line import Pacing

@@ -5,8 +5,8 @@ from itertools import count
 import pytest
 
 from dmi.resources import Device, DeviceModel
-from mapper_sdk.bus import Bus
-from mapper_sdk.planning import build_plan
+from mapper_sdk.devices.planning import build_plan
+from mapper_sdk.sessions.bus import Bus
 from mappers.modbus.driver import ModbusDriver
 from mappers.modbus.visit import Register
 

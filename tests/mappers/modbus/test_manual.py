@@ -3,7 +3,7 @@ from pathlib import Path
 import yaml
 
 from dmi.resources import Device, DeviceModel
-from mapper_sdk.planning import build_plan
+from mapper_sdk.devices.planning import build_plan
 from mappers.modbus.config import render_tables
 from mappers.modbus.driver import ModbusDriver
 from mappers.modbus.simulation.plant import ROWS

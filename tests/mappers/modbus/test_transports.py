@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from dmi.errors import DeadlineError, RefusedError, UnavailableError
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.modbus.config import ModbusLink, Transport
 from mappers.modbus.driver import ModbusDriver
 from mappers.modbus.simulation.faults import Fault, FaultKind

@@ -2,7 +2,7 @@ import pytest
 from pydantic import ValidationError
 
 from dmi.wording import fault_of
-from mapper_sdk.scaling import split_settings
+from mapper_sdk.devices.scaling import split_settings
 from mappers.modbus.visit import ByteOrder, ModbusVisit, Register, ValueType
 
 

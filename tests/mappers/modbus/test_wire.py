@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dmi.errors import DeadlineError, UnavailableError
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.modbus.config import ModbusLink
 from mappers.modbus.driver import ModbusDriver
 from mappers.modbus.visit import ModbusVisit

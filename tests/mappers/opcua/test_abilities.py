@@ -19,8 +19,8 @@ from dmi.errors import (
 )
 from dmi.readings import Quality
 from dmi.resources import Device, DeviceModel
-from mapper_sdk.bus import Bus
-from mapper_sdk.planning import build_plan
+from mapper_sdk.devices.planning import build_plan
+from mapper_sdk.sessions.bus import Bus
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.simulator import OpcuaSimulator

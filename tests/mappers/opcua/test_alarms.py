@@ -8,7 +8,7 @@ from asyncua import ua
 
 from dmi.errors import ConversionError, DmiError, NotFoundError, RefusedError
 from dmi.methods import checked_arguments
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.opcua.conditions import Conditions
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver

@@ -7,7 +7,7 @@ import pytest_asyncio
 from asyncua import ua
 
 from dmi.resources import Device, DeviceModel
-from mapper_sdk.planning import build_plan
+from mapper_sdk.devices.planning import build_plan
 from mappers.opcua import discovery
 from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.simulator import OpcuaSimulator

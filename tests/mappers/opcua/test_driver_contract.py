@@ -1,6 +1,6 @@
 import pytest
 
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mapper_sdk.testing import DriverContract
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver

@@ -15,7 +15,7 @@ from asyncua import ua
 
 from dmi.errors import AccessDeniedError, ConfigError, DmiError, UnavailableError
 from dmi.readings import Reading
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.pki.own import own_certificate

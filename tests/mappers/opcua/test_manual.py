@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from dmi.resources import Device, DeviceModel
-from mapper_sdk.planning import build_plan
+from mapper_sdk.devices.planning import build_plan
 from mappers.opcua import __main__ as program
 from mappers.opcua import simulator
 from mappers.opcua.config import render_tables

@@ -10,7 +10,7 @@ from asyncua.server.monitored_item_service import MonitoredItemService
 
 from dmi.errors import NotFoundError, UnavailableError
 from dmi.readings import Reading
-from mapper_sdk.bus import Buses
+from mapper_sdk.sessions.bus import Buses
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.session.ladder import Rung

@@ -13,7 +13,7 @@ from asyncua.common.structures104 import new_struct, new_struct_field
 
 from dmi.errors import ConversionError, OutOfRangeError
 from dmi.readings import Reading
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.simulator import OpcuaSimulator

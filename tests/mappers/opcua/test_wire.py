@@ -9,7 +9,7 @@ from asyncua import ua
 from asyncua.server.monitored_item_service import MonitoredItemService
 
 from dmi.errors import ConfigError, UnavailableError
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.simulator import OpcuaSimulator

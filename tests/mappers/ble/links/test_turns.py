@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from dmi.errors import DmiError, OverloadedError
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.ble.driver import BleDriver
 from mappers.ble.simulation.faults import parse_fault
 from mappers.ble.simulation.peripherals import HEATER as UUIDS

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from dmi.errors import ConfigError
-from mapper_sdk.bus import Bus
+from mapper_sdk.sessions.bus import Bus
 from mappers.opcua.config import OpcuaLink
 from mappers.opcua.driver import OpcuaDriver
 from mappers.opcua.pki.files import load_pair

@@ -1,0 +1,1 @@
+"""Readings that apps work out and hand in."""

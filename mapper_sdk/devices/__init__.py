@@ -1,0 +1,1 @@
+"""What is served: declarations resolved against models and the driver, and readings scaled."""
