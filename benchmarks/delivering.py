@@ -181,6 +181,11 @@ class Runs:
             for name, found in self._found.items()
         }
 
+    def delivered(self, name: str) -> dict[str, float]:
+        """Readings a second that each target took in the last round of a run."""
+        found = self._found[name][-1]
+        return {word: rate for word, rate in found.items() if word.startswith("delivered_")}
+
     def rate(self, name: str) -> float:
         """Readings a second that a sink which was not dead got."""
         rates = [
