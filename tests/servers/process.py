@@ -164,6 +164,12 @@ class ServerProcess:
     def freeze(self) -> None:
         """Let it hang: it keeps its connections and answers nothing."""
         os.kill(self.pid, signal.SIGSTOP)
+        # A thread stops when it gets to run next, which takes a while on a busy machine.
+        deadline = time.monotonic() + _PATIENCE
+        threads = Path(f"/proc/{self.pid}/task")
+        while any(") T " not in (one / "stat").read_text() for one in threads.iterdir()):
+            assert time.monotonic() < deadline, f"{self.binary} does not stop"
+            time.sleep(_STEP)
 
     def thaw(self) -> None:
         """Let it go on after `freeze`."""
