@@ -19,7 +19,7 @@ demo: $(STAMP) ## the main job: simulator, manager and mapper on embedded defaul
 	@$(BIN)/dmi demo
 
 test: $(STAMP) ## all the tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup $(PYTEST_ARGS)
+	@$(BIN)/python -m pytest -n 3 --dist loadgroup $(PYTEST_ARGS)
 
 check: $(STAMP) ## exactly what CI runs
 	@./check
