@@ -62,6 +62,7 @@ CREATE VIEW IF NOT EXISTS readings AS
 PRAGMA application_id = {_OURS};
 PRAGMA user_version = {SCHEMA_VERSION};
 """  # noqa: S608 - made of constants
+_STEP: Final = 0.01
 _NEED_SOURCES: Final = frozenset({"samples", "recent"})
 
 
@@ -100,6 +101,7 @@ def connect(
         path, timeout=patience, isolation_level=None, check_same_thread=False
     )
     try:
+        _into_wal(connection, patience)
         _prepare(connection, path, synchronous, check=check)
     except sqlite3.Error as error:
         connection.close()
@@ -155,17 +157,35 @@ def _code(error: sqlite3.Error) -> int:
 def _create(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # One that is there is not opened: closing it would end the locks of all connections
+        # that this process has to it.
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+        if not path.is_file():
+            raise ConfigError(f"the file {path} cannot be opened: it is no file")
         # SQLite gives its side files the mode of the database, so this covers them.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
         path.chmod(0o600)
     except OSError as error:
         raise ConfigError(f"the file {path} cannot be opened: {error.strerror}") from error
 
 
+def _into_wal(connection: sqlite3.Connection, patience: float) -> None:
+    """Switch to the write-ahead log. SQLite itself waits for nobody who does the same."""
+    end = time.monotonic() + patience
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if _code(error) != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(_STEP)
+        else:
+            return
+
+
 def _prepare(
     connection: sqlite3.Connection, path: Path, synchronous: Synchronous, *, check: bool
 ) -> None:
-    connection.execute("PRAGMA journal_mode = WAL")
     connection.execute(f"PRAGMA synchronous = {synchronous.upper()}")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
     connection.execute("PRAGMA journal_size_limit = 67108864")

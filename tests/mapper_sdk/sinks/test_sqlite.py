@@ -3,6 +3,7 @@ import contextlib
 import sqlite3
 import subprocess
 import sys
+import threading
 
 import pytest
 from pydantic import ValidationError
@@ -164,6 +165,26 @@ async def test_many_may_make_the_file_at_once(path):
     assert one(path, "SELECT count(*) FROM readings") == len(sinks)
 
 
+def test_many_threads_switch_to_the_write_ahead_log_at_once(tmp_path):
+    errors, start = [], threading.Barrier(10)
+
+    def make(path):
+        start.wait()
+        try:
+            connect(path, "normal").close()
+        except UnavailableError as error:
+            errors.append(error)
+
+    for number in range(20):
+        path = tmp_path / f"{number}.db"
+        threads = [threading.Thread(target=make, args=(path,)) for _ in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not errors
+
+
 async def test_another_version_of_the_tables_is_left_alone(sink, path):
     await sink.close()
     with contextlib.closing(sqlite3.connect(path)) as connection:
@@ -184,12 +205,15 @@ async def test_another_programs_file_is_left_alone(path):
     assert rows(path, "SELECT name FROM sqlite_schema") == [("samples",)]
 
 
-async def test_a_place_that_cannot_be_is_told(tmp_path):
+@pytest.mark.parametrize("place", ["file/readings.db", "folder"])
+async def test_a_place_that_cannot_be_is_told(tmp_path, place):
     (tmp_path / "file").touch()
-    sink = SqliteSink(SqliteTarget(path=tmp_path / "file" / "readings.db"))
+    (tmp_path / "folder").mkdir(mode=0o755)
+    sink = SqliteSink(SqliteTarget(path=tmp_path / place))
     with pytest.raises(ConfigError, match="cannot be opened"):
         await sink.open()
     await sink.close()
+    assert (tmp_path / "folder").stat().st_mode & 0o777 == 0o755
 
 
 async def test_a_send_without_an_open_file_is_retryable(path):
