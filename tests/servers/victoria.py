@@ -48,7 +48,9 @@ class Victoria(ServerProcess):
     async def export(self, selector: str) -> Sequence[dict[str, Any]]:
         """Give the series that a selector finds, as `/api/v1/export` does."""
         async with aiohttp.ClientSession(self.url) as session:
-            await session.get("/internal/force_flush")
-            answer = await session.get("/api/v1/export", params={"match[]": selector})
-            assert answer.status == 200, await answer.text()
-            return [json.loads(line) for line in (await answer.text()).splitlines()]
+            async with session.get("/internal/force_flush") as answer:
+                await answer.read()
+            async with session.get("/api/v1/export", params={"match[]": selector}) as answer:
+                text = await answer.text()
+                assert answer.status == 200, text
+            return [json.loads(line) for line in text.splitlines()]
