@@ -31,11 +31,12 @@ class Series:
         before: Key of the field, up to its value.
         after: What follows the value of a good reading.
         again: How the field begins where it is not the first of its line.
+        head: Measurement and tags of a good reading.
         quality: Key of the field with the quality, up to its value; empty where there is none.
         reason: The same with the reason.
     """
 
-    __slots__ = ("after", "again", "before", "heads", "quality", "reason")
+    __slots__ = ("after", "again", "before", "head", "heads", "quality", "reason")
 
     def __init__(self, route: Route[Influxdb2Place]) -> None:
         """Write names.
@@ -60,6 +61,7 @@ class Series:
         if place.quality is QualityAs.TAG:
             for quality in Quality:
                 self.heads[quality] = _head(name, {**tags, "quality": QUALITIES[quality]})
+        self.head = self.heads[Quality.GOOD]  # a quality as a key costs as much as all the rest
 
     def fields(self, reading: Reading) -> str:
         """What a line says of one reading; empty when it can say nothing."""
@@ -122,7 +124,9 @@ class Lines:
             if not fields:
                 self._unwritten.add(index)
                 continue
-            its_head, when = series.heads[reading.quality], round(reading.time * factor) * scale
+            quality = reading.quality
+            its_head = series.head if quality is _GOOD else series.heads[quality]
+            when = round(reading.time * factor) * scale
             if (
                 when == moment
                 and its_head == head

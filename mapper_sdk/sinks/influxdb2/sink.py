@@ -34,6 +34,8 @@ _REQUEST: Final = 2500  # lines, at most
 # Readings written while the loop stands still. A request needs the loop a dozen times until it
 # is on its way; only then does the server read while the next lines are written.
 _SLICE: Final = 25
+_SLICES: Final = 20
+_LATER_SLICE: Final = 500
 
 
 class Influxdb2Sink(Sink[Influxdb2Target, Influxdb2Place]):
@@ -100,8 +102,11 @@ class Influxdb2Sink(Sink[Influxdb2Target, Influxdb2Place]):
         async with asyncio.TaskGroup() as group:
             for start in range(0, len(items), _REQUEST):
                 lines = Lines(self.target.precision, refused)
-                for first in range(start, min(start + _REQUEST, len(items)), _SLICE):
-                    lines.add(items[first : min(first + _SLICE, start + _REQUEST)], first)
+                first, end = start, min(start + _REQUEST, len(items))
+                while first < end:
+                    size = _SLICE if first < start + _SLICES * _SLICE else _LATER_SLICE
+                    lines.add(items[first : min(first + size, end)], first)
+                    first += size
                     await asyncio.sleep(0)
                 if under_way is not None and (problem := await under_way) is not None:
                     break
