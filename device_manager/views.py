@@ -1,10 +1,10 @@
 """How the manager's records read as JSON: one wording for REST, the change feed and tests."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 from device_manager.records import MapperRecord, StateRecord, TwinRecord, Wish
-from dmi.readings import Reading
+from dmi.clock import time_text as moment_text
+from dmi.readings import QUALITIES, Reading
 from dmi.reports import OutcomeStatus
 from dmi.resources import DataType, Device, DeviceModel, ModelProperty
 from dmi.values import json_value
@@ -22,22 +22,11 @@ __all__ = [
 Json = dict[str, Any]
 
 _STATUS = {status: status.name.lower() for status in OutcomeStatus}
-_QUALITY = ("good", "uncertain", "bad")
 
 
 def time_text(seconds: float) -> str | None:
-    """Write a moment as RFC 3339 in UTC with milliseconds; None for never or nonsense.
-
-    Args:
-        seconds: Since 1970-01-01 UTC.
-    """
-    if not seconds > 0:
-        return None
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
+    """Write a moment as `dmi.clock.time_text` does; None for never, too."""
+    return moment_text(seconds) if seconds > 0 else None
 
 
 def twin_view(twin: TwinRecord, declared: ModelProperty | None, now: float) -> Json:
@@ -73,7 +62,7 @@ def _reading_view(reading: Reading, data_type: DataType | None) -> Json:
     return {
         "value": None if value is None else json_value(value, data_type),
         "time": time_text(reading.time),
-        "quality": _QUALITY[reading.quality],
+        "quality": QUALITIES[reading.quality],
         "reason": reading.reason,
     }
 

@@ -2,9 +2,10 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock"]
+__all__ = ["Clock", "SystemClock", "time_text"]
 
 
 class Clock(Protocol):
@@ -34,3 +35,16 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Return after `seconds` on the monotonic clock."""
         await asyncio.sleep(seconds)
+
+
+def time_text(seconds: float) -> str | None:
+    """Write a moment as RFC 3339 in UTC with milliseconds; None for nonsense.
+
+    Args:
+        seconds: Since 1970-01-01 UTC.
+    """
+    try:
+        moment = datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):
+        return None
+    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-__all__ = ["Quality", "Reading", "Value"]
+__all__ = ["QUALITIES", "Quality", "Reading", "Value"]
 
 Value = int | float | bool | str | bytes
 
@@ -14,6 +14,10 @@ class Quality(IntEnum):
     GOOD = 0
     UNCERTAIN = 1
     BAD = 2
+
+
+QUALITIES = tuple(quality.name.lower() for quality in Quality)
+"""The word for each quality, by its number, wherever it reads as text."""
 
 
 @dataclass(slots=True)

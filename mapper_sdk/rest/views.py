@@ -1,13 +1,13 @@
 """How devices, properties and changes read as JSON."""
 
 from collections.abc import Mapping
-from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any
 
 import orjson
 
-from dmi.readings import Reading
+from dmi.clock import time_text
+from dmi.readings import QUALITIES, Reading
 from dmi.reports import DeviceState, Outcome
 from dmi.resources import DataType
 from dmi.values import json_value
@@ -38,20 +38,6 @@ __all__ = [
 Json = dict[str, Any]
 
 _NONE: Mapping[str, str] = MappingProxyType({})
-_QUALITY = ("good", "uncertain", "bad")
-
-
-def time_text(seconds: float) -> str | None:
-    """Write a moment as RFC 3339 in UTC with milliseconds; None for nonsense.
-
-    Args:
-        seconds: Since 1970-01-01 UTC.
-    """
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def reading_view(reading: Reading, data_type: DataType) -> Json:
@@ -60,7 +46,7 @@ def reading_view(reading: Reading, data_type: DataType) -> Json:
     return {
         "value": None if value is None else json_value(value, data_type),
         "time": time_text(reading.time),
-        "quality": _QUALITY[reading.quality],
+        "quality": QUALITIES[reading.quality],
         "reason": reading.reason,
     }
 
@@ -185,7 +171,7 @@ def span_view(span: Span, data_type: DataType) -> Json:
         "time": time_text(span.time),
         "value": whole,
         "count": span.count,
-        "quality": _QUALITY[span.quality],
+        "quality": QUALITIES[span.quality],
     }
 
 

@@ -9,8 +9,9 @@ from urllib.parse import quote
 
 import orjson
 
+from dmi.clock import time_text
 from dmi.errors import ConversionError
-from dmi.readings import Quality, Reading
+from dmi.readings import QUALITIES, Quality, Reading
 from dmi.values import format_value, json_value
 from mapper_sdk.delivery.sink import Source
 
@@ -24,21 +25,11 @@ __all__ = [
     "kubeedge_time",
     "reading_json",
     "reading_object",
-    "time_text",
     "topic_level",
     "url_segment",
 ]
 
-QUALITIES: Final = ("good", "uncertain", "bad")
-"""Words for `Quality`, by its number; the same as REST has."""
-
 Json = dict[str, Any]
-
-
-def time_text(seconds: float) -> str:
-    """RFC 3339 in UTC, to the millisecond: `2026-11-21T10:00:00.000Z`."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.isoformat(timespec="milliseconds").removesuffix("+00:00") + "Z"
 
 
 def check_json(source: Source, reading: Reading) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from dmi.errors import ConversionError, DmiError, RefusedError
-from dmi.readings import Quality, Reading
+from dmi.readings import QUALITIES, Quality, Reading
 from mapper_sdk.delivery.sink import Item, Route
 from mapper_sdk.sinks.influxdb2.line_protocol import (
     Precision,
@@ -14,7 +14,7 @@ from mapper_sdk.sinks.influxdb2.line_protocol import (
     unit_of,
 )
 from mapper_sdk.sinks.influxdb2.settings import Influxdb2Place, QualityAs
-from mapper_sdk.sinks.payloads import QUALITIES, Template
+from mapper_sdk.sinks.payloads import Template
 
 __all__ = ["Lines", "Series"]
 

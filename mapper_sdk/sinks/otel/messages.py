@@ -20,10 +20,10 @@ from opentelemetry.sdk.metrics.export import (
 from opentelemetry.sdk.resources import Resource as TelemetryResource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
-from dmi.readings import Quality, Reading
+from dmi.readings import QUALITIES, Quality, Reading
 from mapper_sdk.delivery.sink import Route
 from mapper_sdk.sinks.otel.settings import OtelPlace, OtelTarget
-from mapper_sdk.sinks.payloads import QUALITIES, Template
+from mapper_sdk.sinks.payloads import Template
 
 __all__ = ["Logs", "Metrics", "Way"]
 

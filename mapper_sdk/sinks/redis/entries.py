@@ -5,10 +5,10 @@ from typing import Final
 
 import orjson
 
-from dmi.readings import Reading, Value
+from dmi.readings import QUALITIES, Reading, Value
 from dmi.values import format_value
 from mapper_sdk.delivery.sink import Route, Source
-from mapper_sdk.sinks.payloads import QUALITIES, Template
+from mapper_sdk.sinks.payloads import Template
 from mapper_sdk.sinks.redis.settings import Layout, RedisPlace
 
 __all__ = ["Way", "kubeedge_json"]

@@ -20,12 +20,11 @@ from dmi.errors import (
     UnavailableError,
     UnsupportedError,
 )
-from dmi.readings import Quality, Reading
+from dmi.readings import QUALITIES, Quality, Reading
 from dmi.resources import DataType, PushHttp, PushMqtt
 from mapper_sdk.delivery.contract import SinkContract, make_route, opened
 from mapper_sdk.sinks.http.settings import HttpPlace, HttpTarget
 from mapper_sdk.sinks.http.sink import HttpSink
-from mapper_sdk.sinks.payloads import QUALITIES
 from tests.servers.certificates import make_certificates
 from tests.servers.http_receiver import Receiver
 

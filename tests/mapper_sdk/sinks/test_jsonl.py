@@ -14,11 +14,10 @@ import pytest
 from pydantic import ValidationError
 
 from dmi.errors import ConfigError, ConversionError, UnavailableError, UnsupportedError
-from dmi.readings import Quality, Reading
+from dmi.readings import QUALITIES, Quality, Reading
 from dmi.resources import DataType, PushMqtt
 from mapper_sdk.delivery.contract import SinkContract, make_route, opened
 from mapper_sdk.sinks.jsonl.sink import JsonLinesPlace, JsonLinesSink, JsonLinesTarget
-from mapper_sdk.sinks.payloads import QUALITIES
 
 START = 1_790_000_000.0
 

@@ -19,12 +19,11 @@ from dmi.errors import (
     TooLargeError,
     UnavailableError,
 )
-from dmi.readings import Quality, Reading
+from dmi.readings import QUALITIES, Quality, Reading
 from dmi.resources import DataType
 from mapper_sdk.delivery.contract import SinkContract, make_route, opened, until
 from mapper_sdk.sinks.mqtt.settings import MqttPlace, MqttTarget
 from mapper_sdk.sinks.mqtt.sink import MqttSink
-from mapper_sdk.sinks.payloads import QUALITIES
 from tests.servers.cuttable import Cuttable
 from tests.servers.mosquitto import PASSWORD, USER, Mosquitto
 
